@@ -1,0 +1,45 @@
+/*
+ * log.h - one event is one line, always: text (key=value) or JSON.
+ *
+ * 2026-01-01T00:00:00.000Z info event=job_done queue=videos job=42 attempt=1 ms=812
+ *
+ * Text from outside is escaped, so a value can neither end the line nor forge a
+ * key. Only programs log, at the edge; common/ itself logs nothing above debug.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "error.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+struct log_field {
+	const char *key;	/* NULL ends the list */
+	const char *text;	/* NULL: number counts */
+	int64_t number;
+};
+
+static inline const char *log_text(const char *text)	/* NULL is logged as empty */
+{
+	return text ? text : "";
+}
+
+#define LS(key_, text_) ((struct log_field){ .key = (key_), .text = log_text(text_) })
+#define LN(key_, number_) ((struct log_field){ .key = (key_), .number = (int64_t)(number_) })
+
+/* log_event(LOG_INFO, "job_done", LS("queue", q), LN("ms", ms)); */
+#define log_event(level, event, ...) \
+	log_write(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .key = NULL } })
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields);
+
+/* Until set: text, info, stderr. path "" or NULL is stderr. -1 when the file cannot be opened. */
+int log_open(enum log_level level, enum log_format format, const char *path, struct error *err);
+int log_reopen(struct error *err);	/* USR1: after a rotation */
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+
+#endif
