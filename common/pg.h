@@ -1,0 +1,72 @@
+/*
+ * pg.h - what every libpq connection of ours shares: where to connect, how to
+ * say where without a secret, session settings, and a small blocking session
+ * for the commands and for the checks at a worker's start.
+ *
+ * Not here: the worker's asynchronous connection (worker/db.c).
+ */
+#ifndef PG_H
+#define PG_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "buf.h"
+#include "error.h"
+
+struct conninfo {			/* for PQconnectStartParams(), expand_dbname 0 */
+	char **keywords, **values;	/* NULL-terminated, owned */
+	size_t len;
+};
+
+/*
+ * The URL or key=value string given (may be ""), else libpq's own PG* variables; to
+ * it our keepalives, tcp_user_timeout, connect_timeout and application_name
+ * where the user named none. -1: wrong URL (the text never quotes any of it).
+ */
+int conninfo_init(struct conninfo *ci, const char *url, const char *application, struct error *err);
+void conninfo_release(struct conninfo *ci);
+
+/* "host=/tmp/x port=5432 dbname=app user=me" of a connection: never the password. */
+void pg_describe(struct buf *out, const PGconn *conn);
+
+/* Turn a failed result or connection into err: one line, SQLSTATE kept, secrets out. Returns -1. */
+int pg_error(struct error *err, const PGconn *conn, const PGresult *res);
+
+/* One statement that sets what every session of ours relies on (time zone, timeouts...). */
+const char *pg_session_sql(void);
+
+/* What an error of the server means for what was asked. From one table by SQLSTATE. */
+enum pg_verdict {
+	PG_AGAIN,	/* nothing was done; the same may succeed later (40, 53, 55P03, 57014, 25006, 58, XX...) */
+	PG_LOST,	/* the connection is gone or going (08, 57P0x, none): the outcome is unknown */
+	PG_DATA,	/* this row can never be stored so (22, 23, 42, 54, P0, ...) */
+};
+enum pg_verdict pg_verdict(const char *sqlstate);	/* "" or NULL: PG_LOST */
+
+/* ---- the blocking session ---- */
+#define SCHEMA_VERSION 1	/* of sql/schema.sql; upgrades raise both */
+
+struct session {
+	PGconn *conn;
+	bool has_schema;	/* schema unstuck, at our version, is there */
+	int schema_version;	/* 0: none */
+};
+
+/* Connect, set the session, look for the schema. ERR_NO_DB when it cannot be reached. */
+int session_open(struct session *s, const char *url, const char *application, struct error *err);
+void session_close(struct session *s);
+
+/* Text parameters (NULL: SQL null). The caller PQclear()s. NULL and err on any error. */
+MUST_CHECK PGresult *session_exec(struct session *s, struct error *err, const char *sql, int n,
+                                  const char *const *params);
+/* The same, with the first column of the first row as text (caller frees; NULL value: *out NULL). */
+int session_value(struct session *s, struct error *err, char **out, const char *sql, int n,
+                  const char *const *params);
+
+/* A PostgreSQL array literal of texts ({"a","b"}); NULL entries become NULL. */
+void array_begin(struct buf *b);
+void array_add(struct buf *b, const char *text, size_t len);	/* text NULL: SQL null */
+void array_end(struct buf *b);
+
+#endif

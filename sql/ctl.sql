@@ -1,0 +1,128 @@
+-- What unstuckctl asks of the schema. PostgreSQL builds the JSON of jobs itself, so that
+-- payloads and results stay exactly as stored. Sessions run in UTC.
+
+-- name: init_lock
+-- Any number that nobody else takes, the same in all versions. The timeout is for a second init that waits.
+SET LOCAL lock_timeout = '60s';
+SELECT pg_advisory_xact_lock(7741026154298403);
+
+-- name: has_version
+SELECT (to_regclass('unstuck.schema_version') IS NOT NULL)::int;
+
+-- name: may_create_roles
+SELECT (rolsuper OR rolcreaterole)::int FROM pg_roles WHERE rolname = current_user;
+
+-- name: enqueue
+-- $1 queue, $2 payload, $3 time or null, $4 delay in seconds or null, $5 priority, $6 unique key or null,
+-- $7 max_attempts or null -> id
+SELECT unstuck.enqueue(queue => $1, payload => $2::jsonb,
+                       run_at => coalesce($3::timestamptz, now() + make_interval(secs => $4::float8), now()),
+                       priority => $5::int, unique_key => $6, max_attempts => $7::int);
+
+-- name: load_patience
+-- Whoever writes the lines may take any time.
+SET LOCAL statement_timeout = 0;
+
+-- name: load_run_at
+-- $1 time or null, $2 delay in seconds or null
+SELECT coalesce($1::timestamptz, now() + make_interval(secs => $2::float8), now());
+
+-- name: load
+COPY unstuck.jobs (queue, payload, run_at, priority, max_attempts) FROM STDIN;
+
+-- name: load_notify
+-- $1 queue
+SELECT pg_notify('unstuck', $1);
+
+-- name: job_objects
+-- $1 queue or null, $2 status or null, $3 id or null, $4 limit -> one JSON object a job, newest first
+SELECT json_build_object(
+         'id', id::text, 'queue', queue, 'status', status, 'priority', priority,
+         'run_at', coalesce(to_char(run_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), run_at::text),
+         'attempts', attempts, 'failures', failures, 'recoveries', recoveries,
+         'max_attempts', max_attempts, 'unique_key', unique_key, 'last_error', last_error,
+         'claim_id', claim_id::text, 'worker_id', worker_id,
+         'claimed_at', to_char(claimed_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+         'created_at', to_char(created_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+         'updated_at', to_char(updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+         'finished_at', to_char(finished_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+         'payload', payload, 'result', result) AS object
+  FROM unstuck.jobs
+ WHERE ($1::text IS NULL OR queue = $1) AND ($2::text IS NULL OR status = $2) AND ($3::bigint IS NULL OR id = $3)
+ ORDER BY id DESC
+ LIMIT $4::bigint;
+
+-- name: jobs
+-- $1 queue or null, $2 status or null, $3 limit -> for people; ages in seconds, waits negative
+SELECT id, queue, status, priority, attempts, recoveries,
+       extract(epoch FROM now() - created_at)::bigint AS age,
+       CASE WHEN status = 'PENDING' AND run_at > now()
+            THEN least(extract(epoch FROM run_at - now()), 1e15)::bigint END AS wait,
+       coalesce(CASE WHEN status <> 'COMPLETED' THEN last_error END, payload::text) AS detail
+  FROM unstuck.jobs
+ WHERE ($1::text IS NULL OR queue = $1) AND ($2::text IS NULL OR status = $2)
+ ORDER BY id DESC
+ LIMIT $3::bigint;
+
+-- name: cancel
+-- $1 id -> done, what it was (null: no such job)
+SELECT unstuck.cancel($1::bigint) AS done, (SELECT status FROM unstuck.jobs WHERE id = $1::bigint) AS status;
+
+-- name: retry
+-- $1 id -> the same
+SELECT unstuck.retry($1::bigint) AS done, (SELECT status FROM unstuck.jobs WHERE id = $1::bigint) AS status;
+
+-- name: retry_failed
+-- $1 queue, $2 last id of the batch before -> last id looked at (null: none left), how many were put back
+SELECT max(id), count(*) FILTER (WHERE unstuck.retry(id))
+  FROM (SELECT id FROM unstuck.jobs
+         WHERE queue = $1 AND status = 'FAILED' AND id > $2::bigint
+         ORDER BY id LIMIT 1000) AS batch;
+
+-- name: queues
+-- $1 text[] names of queues to show even when empty -> counts, ages in seconds, workers that hold a job
+SELECT coalesce(n.queue, j.queue) AS queue, 'unstuck.jobs' AS source,
+       count(*) FILTER (WHERE status = 'PENDING')    AS "PENDING",
+       count(*) FILTER (WHERE status = 'PROCESSING') AS "PROCESSING",
+       count(*) FILTER (WHERE status = 'COMPLETED')  AS "COMPLETED",
+       count(*) FILTER (WHERE status = 'FAILED')     AS "FAILED",
+       count(*) FILTER (WHERE status = 'CANCELLED')  AS "CANCELLED",
+       0 AS other,
+       extract(epoch FROM now() - min(run_at) FILTER (WHERE status = 'PENDING' AND run_at <= now())) AS oldest_pending,
+       extract(epoch FROM now() - min(claimed_at) FILTER (WHERE status = 'PROCESSING')) AS oldest_processing,
+       count(DISTINCT worker_id) FILTER (WHERE status = 'PROCESSING') AS workers
+  FROM unnest($1::text[]) AS n(queue) FULL JOIN unstuck.jobs AS j ON j.queue = n.queue
+ GROUP BY 1
+ ORDER BY 1;
+
+-- name: mapped_queue
+-- The same columns for a mapped table. {table}, {status}, {updated_at} (timestamptz, or null) and {where} come from
+-- the mapping. $1 queue, $2 source, $3 text[] ready, $4 processing, $5 done, $6 failed
+SELECT $1::text AS queue, $2::text AS source,
+       count(*) FILTER (WHERE state = 'PENDING')    AS "PENDING",
+       count(*) FILTER (WHERE state = 'PROCESSING') AS "PROCESSING",
+       count(*) FILTER (WHERE state = 'COMPLETED')  AS "COMPLETED",
+       count(*) FILTER (WHERE state = 'FAILED')     AS "FAILED",
+       0 AS "CANCELLED",
+       count(*) FILTER (WHERE state IS NULL) AS other,
+       extract(epoch FROM now() - min(touched) FILTER (WHERE state = 'PENDING')) AS oldest_pending,
+       extract(epoch FROM now() - min(touched) FILTER (WHERE state = 'PROCESSING')) AS oldest_processing,
+       (SELECT count(DISTINCT worker_id) FROM unstuck.claims WHERE source = $2 AND state = 'ACTIVE') AS workers
+  FROM (SELECT CASE WHEN t.{status}::text = $4 THEN 'PROCESSING'
+                    WHEN t.{status}::text = $5 THEN 'COMPLETED'
+                    WHEN t.{status}::text = $6 THEN 'FAILED'
+                    WHEN t.{status}::text = ANY ($3::text[]) AND ({where}) THEN 'PENDING' END AS state,
+               {updated_at} AS touched
+          FROM {table} AS t) AS rows;
+
+-- name: workers
+SELECT w.worker_id, w.host, w.pid, w.version, w.state,
+       to_char(w.started_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS started_at,
+       extract(epoch FROM now() - w.started_at) AS age_s,
+       to_char(w.beat_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS beat_at,
+       greatest(extract(epoch FROM now() - w.beat_at), 0) AS beat_age_s, w.beat_n,
+       w.beat_at < now() - make_interval(secs => w.timeout_s) AS silent,
+       (SELECT count(*) FROM unstuck.jobs AS j WHERE j.worker_id = w.worker_id AND j.status = 'PROCESSING')
+       + (SELECT count(*) FROM unstuck.claims AS k WHERE k.worker_id = w.worker_id AND k.state = 'ACTIVE') AS jobs
+  FROM unstuck.workers AS w
+ ORDER BY w.started_at, w.worker_id;

@@ -1,0 +1,289 @@
+-- queue_mapped.sql - the statements of a queue on an application's table.
+--
+-- The same as queue_own.sql, with the claim kept in unstuck.claims under (source, job_id). Rules besides
+-- those told there:
+-- * the application's row is locked first, then unstuck.claims: so whoever has locked the row has its
+--   claim for himself;
+-- * the fence is checked on both as they are after the lock; unstuck.claims changes only for rows that did;
+-- * unstuck.claims is looked up by its key, row by row or by ANY: its history may be long;
+-- * every change of a state writes updated_at in the application's zone ({set_updated_at}), and
+--   notes the version of the row that it made (row_token: the transaction's own id is its xmin).
+
+-- name: claim
+-- Each of the ready statuses in turn takes what the ones before left of the limit. A row whose last
+-- claim ended for good (DONE, DEAD) was made ready by the application: it starts from nothing.
+WITH {picks}, me AS MATERIALIZED (
+  SELECT w.worker_id FROM unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM {picked}) > 0
+   FOR KEY SHARE
+), claimed AS (
+  UPDATE {table} AS t SET {status} = {processing}{set_updated_at}
+   WHERE t.{id} = ANY ((SELECT ids FROM {picked})::{id_type}[]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING t.{id} AS key, t.{id}::text AS id, {payload} AS payload
+), noted AS (
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
+  SELECT {source}, c.id, {queue}, nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, {xid}, clock_timestamp()
+    FROM claimed AS c
+  ON CONFLICT (source, job_id) DO UPDATE
+     SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE',
+         attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.attempts + 1 END,
+         failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
+         recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
+         row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
+  RETURNING k.job_id, k.claim_id, k.attempts, k.failures
+)
+SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload
+  FROM claimed AS c JOIN noted AS n ON n.job_id = c.id
+ ORDER BY array_position((SELECT ids FROM {picked}), c.key);
+
+-- name: pick
+-- Once for each ready status. A retry waits until not_before, unless the application made it ready itself.
+{pick} AS MATERIALIZED (
+  SELECT {picked_before} || ARRAY(
+           SELECT t.{id} FROM {table} AS t
+            WHERE t.{status} = {ready}
+              AND (SELECT k.not_before FROM unstuck.claims AS k
+                    WHERE k.source = {source} AND k.job_id = t.{id}::text AND k.state = 'RETRY'
+                      AND k.not_before > statement_timestamp()) IS NULL{and_where}
+            ORDER BY {order_by}
+            LIMIT $1::int - cardinality({picked_before})
+            FOR NO KEY UPDATE SKIP LOCKED) AS ids
+)
+
+-- name: stored
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+), locked AS MATERIALIZED (
+  SELECT t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running
+    FROM {table} AS t
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} IN ({processing}, {waiting})
+   ORDER BY t.{id}
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.id, r.result
+    FROM locked AS l JOIN r ON r.id = l.id
+    JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
+   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
+     AND r.result::jsonb IS NOT NULL
+     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE'){and_untouched}
+   FOR NO KEY UPDATE OF k
+), written AS (
+  UPDATE {table} AS t SET {status} = {done}{set_result}{set_updated_at}
+    FROM mine AS m
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = m.id
+  RETURNING m.id
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = {xid}, last_error = NULL, not_before = NULL
+    FROM written AS s
+   WHERE k.source = {source} AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+  RETURNING s.id
+)
+
+-- name: complete
+{@stored}
+SELECT s.id FROM stored AS s;
+
+-- name: complete_all
+-- Divides by zero (22012) unless every row was stored.
+{@stored}
+SELECT unnest(a.ids) AS id
+  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
+ WHERE a.every = 1;
+
+-- name: running
+-- Of the holder only: its rows, locked and fenced. $1 ids, $3 the worker; "r" has id and claim_id.
+locked AS MATERIALIZED (
+  SELECT t.{id}::text AS id, t.xmin::text AS row_token
+    FROM {table} AS t
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
+   ORDER BY t.{id}
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT r.*, k.failures
+    FROM locked AS l JOIN r ON r.id = l.id
+    JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
+   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'{and_untouched}
+   FOR NO KEY UPDATE OF k
+)
+
+-- name: fail
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+             AS r(id, claim_id, kind, error, delay, reason, raw)
+), kept AS (
+{@keep_raws}
+), {@running}, decided AS MATERIALIZED (
+  SELECT m.id, m.kind, m.error, clock_timestamp() + make_interval(secs => least(greatest(m.delay, 0), 1e9)) AS retry_at,
+         m.kind = 'later' OR m.kind = 'retry' AND m.failures + 1 < {max_attempts} AS again
+    FROM mine AS m
+), written AS (
+  UPDATE {table} AS t
+     SET {status} = CASE WHEN d.again THEN {reset_to}::{status_type} ELSE {failed}::{status_type} END{set_updated_at}
+    FROM decided AS d
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = d.id
+  RETURNING d.*
+)
+UPDATE unstuck.claims AS k
+   SET state = CASE WHEN s.again THEN 'RETRY' ELSE 'DEAD' END,
+       failures = k.failures + (s.kind <> 'later')::int,
+       last_error = coalesce(left(s.error, 8000), k.last_error),
+       not_before = CASE WHEN s.again THEN s.retry_at END,
+       ended_at = clock_timestamp(), row_token = {xid}
+  FROM written AS s
+ WHERE k.source = {source} AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+RETURNING s.id, CASE WHEN s.again THEN 'PENDING' ELSE 'FAILED' END AS status;
+
+-- name: release
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started)
+), {@running}, written AS (
+  UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
+    FROM mine AS m
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = m.id
+  RETURNING m.id, m.started
+)
+UPDATE unstuck.claims AS k
+   SET state = 'RELEASED', attempts = greatest(0, k.attempts - (NOT s.started)::int),
+       ended_at = clock_timestamp(), row_token = {xid}
+  FROM written AS s
+ WHERE k.source = {source} AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+RETURNING s.id;
+
+-- name: release_all
+-- Also ends its claims on rows that the application has deleted or changed since: nothing of it stays ACTIVE.
+WITH held AS MATERIALIZED (
+  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = {source} AND k.queue = {queue}
+), keys AS MATERIALIZED (
+  SELECT ARRAY(SELECT h.job_id FROM held AS h) AS ids
+), locked AS MATERIALIZED (
+  SELECT t.{id}::text AS id FROM {table} AS t
+   WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{status} = {processing}
+   ORDER BY t.{id}
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.id, k.claim_id
+    FROM locked AS l
+    JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE'
+   FOR NO KEY UPDATE OF k
+), written AS (
+  UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
+    FROM mine AS m
+   WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{id}::text = m.id
+  RETURNING m.id, m.claim_id
+), ended AS (
+  UPDATE unstuck.claims AS k
+     SET state = CASE WHEN s.id IS NOT NULL THEN 'RELEASED' ELSE 'DEAD' END,
+         last_error = CASE WHEN s.id IS NOT NULL THEN k.last_error ELSE 'the row was changed by another program' END,
+         ended_at = clock_timestamp(), row_token = {xid}
+    FROM held AS h LEFT JOIN written AS s ON s.id = h.job_id
+   WHERE k.source = {source} AND k.job_id = h.job_id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
+     AND k.worker_id = $1::uuid AND k.state = 'ACTIVE'
+     AND (s.id IS NOT NULL
+          OR (SELECT t.{status} = {processing} FROM {table} AS t WHERE t.{id} = h.job_id::{id_type}) IS NOT TRUE)
+)
+SELECT s.id, s.claim_id FROM written AS s;
+
+-- name: classify
+-- Always a statement of its own: it must see what the write before it waited for.
+SELECT r.id,
+       CASE WHEN k.job_id IS NULL THEN 'missing'
+            WHEN k.claim_id <> r.claim_id OR k.worker_id IS DISTINCT FROM $3::uuid THEN 'fenced'
+            WHEN k.state = 'DONE' THEN 'already'
+            WHEN l.id IS NULL THEN 'missing'
+            WHEN k.state = 'DEAD' THEN CASE WHEN l.given_up THEN 'failed' ELSE 'fenced' END
+            WHEN k.state = 'ACTIVE' THEN CASE WHEN l.running{and_untouched} THEN 'mine' ELSE 'fenced' END
+            WHEN l.waits{and_untouched} THEN 'reset'
+            ELSE 'fenced' END AS verdict
+  FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
+  LEFT JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = r.id AND k.job_id = ANY ($1::text[])
+  LEFT JOIN (SELECT t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running,
+                    t.{status} IN ({waiting}) AS waits, t.{status} = {failed} AS given_up
+               FROM {table} AS t WHERE t.{id} = ANY ($1::text[]::{id_type}[])) AS l ON l.id = r.id;
+
+-- name: held
+WITH mine AS MATERIALIZED (
+  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = {source} AND k.queue = {queue}
+)
+SELECT m.job_id AS id, m.claim_id FROM mine AS m
+ WHERE (SELECT t.{status} = {processing} FROM {table} AS t WHERE t.{id} = m.job_id::{id_type})
+ ORDER BY m.claim_id;
+
+-- name: claim_of
+-- The claim of row t as recover sees it: an owner only while ACTIVE, recoveries only of a run that is not over.
+LEFT JOIN LATERAL (
+         SELECT k.claim_id, CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END AS worker_id, k.claimed_at,
+                CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END AS recoveries
+           FROM unstuck.claims AS k
+          WHERE k.source = {source} AND k.job_id = t.{id}::text
+          LIMIT 1) AS c ON true
+
+-- name: stuck
+WITH ask AS (
+  SELECT make_interval(secs => $1::float8) AS timeout, $2::bool AS ignore_liveness
+), found AS (
+  SELECT t.{id}::text AS id, t.xmin::text AS token, c.claim_id, c.worker_id,
+         CASE WHEN c.worker_id IS NULL THEN {touched} ELSE c.claimed_at END AS since,
+         {may_fail} AND coalesce(c.recoveries, 0) >= $6::int AS poisoned, {show} AS show
+    FROM {table} AS t
+    {@claim_of}
+   WHERE t.{status} = {processing}
+), {@judged}
+{@listed};
+
+-- name: reset
+-- A row with the same version (token) has the same claim: every write of ours to one writes the other. An
+-- untracked row gets a token of its own, so that no answer to an older claim fits it any more.
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+), ask AS (
+  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
+), locked AS MATERIALIZED (
+  SELECT t.{id}, t.{id}::text AS id_text, t.xmin::text AS token, {touched} AS touched
+    FROM {table} AS t
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
+   ORDER BY t.{id}
+   FOR NO KEY UPDATE SKIP LOCKED
+), found AS (
+  SELECT t.id_text AS id, c.claim_id, c.worker_id,
+         CASE WHEN c.worker_id IS NULL THEN t.touched ELSE c.claimed_at END AS since,
+         {may_fail} AND coalesce(c.recoveries, 0) >= $5::int AS poisoned
+    FROM locked AS t JOIN r ON r.id = t.id_text AND r.token = t.token
+    {@claim_of}
+), {@judged}, done AS (
+  UPDATE {table} AS t
+     SET {status} = CASE WHEN v.poisoned THEN {failed_or_reset_to}::{status_type} ELSE {reset_to}::{status_type} END{set_updated_at}
+    FROM judged AS v
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = v.id AND {@may_reset}
+  RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+), noted AS (
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
+  SELECT {source}, d.id, {queue}, nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
+         1, {xid}, d.observed, clock_timestamp()
+    FROM done AS d
+  ON CONFLICT (source, job_id) DO UPDATE
+     SET claim_id = CASE WHEN k.state = 'ACTIVE' THEN k.claim_id ELSE EXCLUDED.claim_id END,
+         worker_id = CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END,
+         state = EXCLUDED.state,
+         attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.attempts END,
+         failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
+         recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.recoveries + 1 END,
+         row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
+), entered AS (
+  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
+  SELECT {queue}, {source}, d.id, CASE WHEN d.worker_id IS NOT NULL THEN d.claim_id END, d.worker_id, d.action, d.reason
+    FROM done AS d
+)
+SELECT d.id, d.action, d.reason FROM done AS d;
+
+-- name: processing
+SELECT count(*) FROM {table} AS t WHERE t.{status} = {processing};
+
+-- name: ageless
+SELECT count(*) FROM {table} AS t
+ WHERE t.{status} = {processing} AND {touched} IS NULL
+   AND (SELECT k.state = 'ACTIVE' FROM unstuck.claims AS k
+         WHERE k.source = {source} AND k.job_id = t.{id}::text) IS NOT TRUE;
