@@ -96,8 +96,10 @@ static void child_push(struct child *c)
 	}
 	c->input_at = 0;
 	buf_clear(&c->input);
-	if (!c->keep_stdin)
+	if (!c->keep_stdin) {
 		pipe_close(&c->in_fd, &c->in);
+		buf_release(&c->input);
+	}
 }
 
 static void child_on_writable(evutil_socket_t fd, short what, void *arg)
@@ -535,21 +537,21 @@ static void child_reap_until(struct child *c, usec_t deadline)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 
-	while (waitpid(c->pid, NULL, WNOHANG) == 0 && clock_now() < deadline)
+	while (c->pid > 0 && waitpid(c->pid, NULL, WNOHANG) == 0 && clock_now() < deadline)
 		nanosleep(&pause, NULL);
 }
 
 void children_free(struct children *all)
 {
 	usec_t deadline = clock_now() + REAP_TIME;
-	struct child *c;
+	struct child *next;
 
 	if (!all)
 		return;
-	for (c = all->first; c; c = c->next)
+	for (struct child *c = all->first; c; c = c->next)
 		child_signal(c, SIGKILL);
-	while ((c = all->first) != NULL) {
-		children_unlink(all, c);
+	for (struct child *c = all->first; c; c = next) {
+		next = c->next;
 		child_reap_until(c, deadline);
 		child_free(c);
 	}

@@ -58,6 +58,7 @@ struct db {
 	size_t refused_at;
 
 	usec_t connect_time, answer_time;
+	usec_t backoff_last;
 };
 
 static const char *const state_name[DB_STATES] = {
@@ -481,7 +482,9 @@ static void db_drop(struct db *db)
 
 static void db_arm_retry(struct db *db)
 {
-	db->retry_at = clock_now() + usec_jitter(db->backoff, BACKOFF_SPREAD);
+	usec_t pause = usec_min(db->backoff, db->backoff_last);
+
+	db->retry_at = clock_now() + usec_jitter(pause, BACKOFF_SPREAD);
 	db->backoff = usec_min(2 * db->backoff, BACKOFF_LAST);
 }
 
@@ -596,6 +599,7 @@ struct db *db_new(struct event_base *base, const char *url, const char *applicat
 	db->tail = &db->head;
 	db->connect_time = CONNECT_TIME;
 	db->answer_time = ANSWER_TIME;
+	db->backoff_last = BACKOFF_LAST;
 	db->backoff = BACKOFF_FIRST;
 	db->turn = event_new(base, -1, 0, db_turn, db);
 	if (!db->turn)
@@ -642,6 +646,12 @@ void db_set_deadlines(struct db *db, usec_t connect, usec_t answer)
 	db->connect_time = connect;
 	db->answer_time = answer;
 	db_touch(db);
+}
+
+void db_set_longest_pause(struct db *db, usec_t longest)
+{
+	db->backoff_last = usec_min(longest < BACKOFF_FIRST ? BACKOFF_FIRST : longest, BACKOFF_LAST);
+	db->backoff = usec_min(db->backoff, db->backoff_last);
 }
 
 enum db_state db_state(const struct db *db)

@@ -89,6 +89,8 @@ void db_send(struct db *db, struct db_request *r);	/* takes r; only when ready *
  * back itself: what a passed deadline leads to happens in the next loop turn.
  */
 usec_t db_advance(struct db *db, usec_t now);
+/* The longest pause between two tries to connect, before jitter; 100 ms to 10 s, by default 10 s. */
+void db_set_longest_pause(struct db *db, usec_t longest);
 void db_set_deadlines(struct db *db, usec_t connect, usec_t answer);	/* for tests */
 
 #endif

@@ -1,0 +1,44 @@
+/*
+ * job.c - the life of struct job. Not here: running it (exec.c), writing it (store.c).
+ */
+#include "job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const char *worker)
+{
+	struct job *j = xcalloc(1, sizeof *j);
+
+	j->queue = q;
+	j->id = xstrdup(id);
+	j->claim_id = claim_id;
+	snprintf(j->worker, sizeof j->worker, "%s", worker);
+	j->end_at = USEC_NEVER;
+	return j;
+}
+
+void job_free(struct job *j)
+{
+	if (j == NULL)
+		return;
+	free(j->id);
+	free(j->payload);
+	buf_release(&j->out);
+	buf_release(&j->outcome.result);
+	buf_release(&j->outcome.raw);
+	free(j->outcome.error);
+	free(j);
+}
+
+const char *outcome_kind_name(enum outcome_kind k)
+{
+	switch (k) {
+	case OUTCOME_DONE:    return "done";
+	case OUTCOME_RETRY:   return "retry";
+	case OUTCOME_FAIL:    return "fail";
+	case OUTCOME_LATER:   return "later";
+	case OUTCOME_RELEASE: return "release";
+	}
+	return "";
+}

@@ -1,0 +1,93 @@
+/*
+ * job.h - one claimed row and what became of it: the vocabulary of the worker.
+ *
+ *   CLAIMED --start--> RUNNING --child over--> ENDED --written--> (freed)
+ *      |                  |                      ^
+ *      |                  +-- killed by a stranger's signal --> HELD --+
+ *      +-- not started (stopping, no process to be had) --------------+
+ *
+ * HELD waits a second to learn whether the signal that ended the child belongs
+ * to a stop that reaches us too; then it is ENDED.
+ */
+#ifndef JOB_H
+#define JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include "buf.h"
+#include "clock.h"
+
+#define WORKER_ID_LEN 36
+typedef char worker_id[WORKER_ID_LEN + 1];	/* a uuid as text */
+
+struct queue;
+struct child;
+
+enum job_state { JOB_CLAIMED, JOB_RUNNING, JOB_HELD, JOB_ENDED };
+
+/* Why we end a child before it ended itself. The first reason stays. */
+enum job_ending {
+	ENDING_NONE,
+	ENDING_TIMEOUT,		/* ran longer than the queue's timeout */
+	ENDING_TOO_LARGE,	/* printed more than max_result */
+	ENDING_STOP,		/* the worker stops and its grace period is over */
+	ENDING_LOST,		/* the claim is no longer ours */
+};
+
+enum outcome_kind {
+	OUTCOME_DONE,		/* result holds JSON text */
+	OUTCOME_RETRY,		/* failed; again while the budget lasts */
+	OUTCOME_FAIL,		/* failed for good */
+	OUTCOME_LATER,		/* exit status 75: no failure, again after the backoff */
+	OUTCOME_RELEASE,	/* given back; counts nothing */
+};
+
+struct outcome {
+	enum outcome_kind kind;
+	struct buf result;	/* DONE: the text to store */
+	struct buf raw;		/* the handler's bytes, where they must be kept as they are */
+	char *error;		/* RETRY, FAIL, LATER: what happened; valid UTF-8 */
+	const char *late_reason;	/* with raw: bad_data, too_large; else NULL */
+	usec_t delay;		/* RETRY, LATER */
+};
+
+struct job {
+	TAILQ_ENTRY(job) all;		/* jobs of the worker, until written */
+	TAILQ_ENTRY(job) link;		/* the store's list it is in, once ENDED */
+	struct queue *queue;
+	char *id;			/* the key as text */
+	int64_t claim_id;
+	worker_id worker;		/* the identity it was claimed under: the other half of the token */
+	int attempt;
+	int failures;			/* before this attempt */
+	char *payload;
+	size_t payload_len;
+
+	enum job_state state;
+	bool started;			/* a handler ran: an attempt counts */
+	bool suspect;			/* reconcile did not find it; being asked about */
+	enum job_ending ending;
+	bool killed;			/* KILL was needed */
+	struct child *child;		/* RUNNING */
+	struct buf out;			/* stdout so far */
+	usec_t started_at;
+	usec_t end_at;			/* RUNNING: time limit; then when KILL follows; HELD: when to judge */
+	int status;			/* HELD: as waitpid() gave it */
+
+	struct outcome outcome;
+	int sends;			/* times its outcome was written without an answer that settled it */
+};
+
+TAILQ_HEAD(jobs, job);
+
+/* For loops that may free the job they look at. */
+#define JOBS_FOREACH_SAFE(j, head, field, next) \
+	for ((j) = TAILQ_FIRST(head); (j) != NULL && ((next) = TAILQ_NEXT(j, field), true); (j) = (next))
+
+struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const char *worker);
+void job_free(struct job *j);
+
+const char *outcome_kind_name(enum outcome_kind k);	/* as the fail statement takes it: retry fail later */
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * launch.h - from vfork() to execve(): a new process that is somebody else.
+ *
+ * What the child is given (group, descriptors, signals, its end with ours) is
+ * child.h's promise; it is kept here.
+ */
+#ifndef LAUNCH_H
+#define LAUNCH_H
+
+#include <sys/types.h>
+#include "error.h"
+
+struct launch {
+	const char *path;
+	char *const *argv;
+	char *const *envp;
+	const char *oom_score_adj;	/* as text; "": left alone */
+	int fds[3];			/* to be its 0, 1 and 2; all above 2, close-on-exec */
+	pid_t parent;			/* ours */
+	volatile int error;		/* errno of what failed; written by the new process */
+};
+
+/* The program runs (0), or there is no process (-1 and err). Not from two threads at once. */
+int launch(struct launch *l, pid_t *pid, struct error *err);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * queue.h - a queue at run time: its settings, its statements, its handler, and
+ * the few numbers that claim.c and store.c keep for each.
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include "job.h"
+#include "mapping.h"
+
+struct worker;
+
+struct queue {
+	struct worker *worker;			/* whose queue it is */
+	const struct queue_settings *set;	/* borrowed from the settings */
+	struct mapping map;
+	char *sql[STATEMENTS];		/* what this mapping can have; else NULL */
+	char *handler;			/* executable, resolved */
+	uint32_t limit;			/* handlers of this queue at once */
+
+	/* claim.c */
+	uint32_t busy;			/* jobs claimed whose handler is not over */
+	uint32_t asked;			/* rows asked for by the claim under way; 0: none */
+	bool woken;			/* told of new jobs while a claim was under way */
+	usec_t claim_at;		/* not before; 0: now */
+	unsigned claim_errors;		/* in a row; grows the pause */
+	bool empty;			/* the last claim found fewer than it asked for */
+
+	/* store.c */
+	struct jobs ended;		/* outcomes waiting to be written */
+	size_t ended_len;
+	unsigned writes;		/* requests under way */
+	usec_t write_at;		/* after a refusal: not before */
+	unsigned write_errors;
+};
+
+/*
+ * Resolve table and handler and make the statements. q is zeroed memory;
+ * queue_release() in any case. -1: this queue cannot work; err says why and the remedy.
+ */
+int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worker_concurrency,
+               struct session *session, struct error *err);
+void queue_release(struct queue *q);
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * reconcile.c - what the database says we hold against what we know.
+ *
+ * The question and all claims and results travel on one connection in order.
+ * So when the answer is here, every claim sent before it is known to us, every
+ * result sent before it is settled, and a job that began before the question
+ * and is not in the answer is not ours any more. Held by us and unknown: the
+ * reply of its claim was lost.
+ */
+#include "reconcile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec.h"
+#include "log.h"
+
+struct question {
+	struct worker *w;
+	struct queue *q;
+	worker_id id;
+};
+
+/* ---- unknown rows: give them back ---- */
+
+static void unknown_released(void *arg, const struct db_reply *reply)
+{
+	struct queue *q = arg;
+
+	if (reply->outcome != DB_DONE)
+		return;		/* the next beat finds them again */
+	for (int i = 0; i < PQntuples(reply->results[0]); i++) {
+		q->worker->count.released++;
+		log_event(LOG_WARNING, "job_released", LS("queue", q->set->name),
+		          LS("job", PQgetvalue(reply->results[0], i, 0)), LS("started", "no"),
+		          LS("why", "the reply of its claim was lost"));
+	}
+	q->claim_at = 0;
+	q->empty = false;
+}
+
+static void unknown_release(struct question *k, struct buf *ids, struct buf *claims, struct buf *started)
+{
+	struct db_request *r = db_request_new(unknown_released, k->q);
+	char *params[] = { buf_give(ids), buf_give(claims), xstrdup(k->id), buf_give(started) };
+
+	db_request_add(r, k->q->sql[STMT_RELEASE], 4, params, NULL);
+	db_send(k->w->db, r);
+}
+
+/* ---- rows that we work on and do not hold: ask about them ---- */
+
+static void lost_classified(void *arg, const struct db_reply *reply)
+{
+	struct question *k = arg;
+	const PGresult *rows = reply->outcome == DB_DONE ? reply->results[0] : NULL;
+	struct job *j;
+
+	for (int i = 0; rows != NULL && i < PQntuples(rows); i++) {
+		const char *verdict = PQgetvalue(rows, i, 1);
+
+		TAILQ_FOREACH(j, &k->w->jobs, all)
+			if (j->suspect && j->queue == k->q && strcmp(j->id, PQgetvalue(rows, i, 0)) == 0)
+				break;
+		/* "reset": recovered by mistake and not taken by anybody: our result still counts. */
+		if (j == NULL || j->state != JOB_RUNNING || strcmp(verdict, "mine") == 0
+		    || strcmp(verdict, "reset") == 0)
+			continue;
+		log_event(LOG_WARNING, "claim_lost", LS("queue", k->q->set->name), LS("job", j->id),
+		          LN("claim", j->claim_id), LS("verdict", verdict), LS("next", "its handler is ended"));
+		exec_end(k->w, j, ENDING_LOST);
+	}
+	TAILQ_FOREACH(j, &k->w->jobs, all)
+		if (j->queue == k->q)
+			j->suspect = false;
+	free(k);
+}
+
+static void lost_ask(struct question *k)
+{
+	struct question *about = xmalloc(sizeof *about);
+	struct buf ids = BUF_INIT, claims = BUF_INIT;
+	struct db_request *r;
+	struct job *j;
+	char number[24], *params[3];
+
+	*about = *k;
+	array_begin(&ids);
+	array_begin(&claims);
+	TAILQ_FOREACH(j, &k->w->jobs, all) {
+		if (!j->suspect || j->queue != k->q)
+			continue;
+		array_add(&ids, j->id, strlen(j->id));
+		snprintf(number, sizeof number, "%lld", (long long)j->claim_id);
+		array_add(&claims, number, strlen(number));
+	}
+	array_end(&ids);
+	array_end(&claims);
+	params[0] = buf_give(&ids);
+	params[1] = buf_give(&claims);
+	params[2] = xstrdup(k->id);
+	r = db_request_new(lost_classified, about);
+	db_request_add(r, k->q->sql[STMT_CLASSIFY], 3, params, NULL);
+	db_send(k->w->db, r);
+}
+
+/* ---- the answer ---- */
+
+static void mark_suspects(struct question *k)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &k->w->jobs, all)
+		if (j->queue == k->q && j->state == JOB_RUNNING && strcmp(j->worker, k->id) == 0)
+			j->suspect = true;
+}
+
+static void compare_held(struct question *k, const PGresult *rows)
+{
+	struct buf ids = BUF_INIT, claims = BUF_INIT, started = BUF_INIT;
+	bool unknown = false, suspects = false;
+	struct job *j;
+
+	array_begin(&ids);
+	array_begin(&claims);
+	array_begin(&started);
+	mark_suspects(k);
+	for (int i = 0; i < PQntuples(rows); i++) {
+		const char *id = PQgetvalue(rows, i, 0), *claim = PQgetvalue(rows, i, 1);
+
+		j = worker_find_job(k->w, strtoll(claim, NULL, 10), k->id);
+		if (j != NULL) {
+			j->suspect = false;
+			continue;
+		}
+		unknown = true;
+		array_add(&ids, id, strlen(id));
+		array_add(&claims, claim, strlen(claim));
+		array_add(&started, "f", 1);
+	}
+	array_end(&ids);
+	array_end(&claims);
+	array_end(&started);
+	if (unknown)
+		unknown_release(k, &ids, &claims, &started);
+	buf_release(&ids);
+	buf_release(&claims);
+	buf_release(&started);
+
+	TAILQ_FOREACH(j, &k->w->jobs, all)
+		suspects |= j->suspect && j->queue == k->q;
+	if (suspects)
+		lost_ask(k);
+}
+
+static void reconcile_answered(void *arg, const struct db_reply *reply)
+{
+	struct question *k = arg;
+
+	if (reply->outcome == DB_DONE)
+		compare_held(k, reply->results[0]);
+	else if (reply->outcome == DB_REFUSED)
+		log_event(LOG_WARNING, "reconcile_failed", LS("queue", k->q->set->name),
+		          LS("error", reply->error.text), LS("next", "again with the next beat"));
+	free(k);
+}
+
+void reconcile(struct worker *w)
+{
+	for (size_t i = 0; i < w->queues_len; i++) {
+		struct question *k = xcalloc(1, sizeof *k);
+		struct db_request *r = db_request_new(reconcile_answered, k);
+		char *params[] = { xstrdup(w->id) };
+
+		k->w = w;
+		k->q = &w->queues[i];
+		memcpy(k->id, w->id, sizeof k->id);
+		db_request_add(r, k->q->sql[STMT_HELD], 1, params, NULL);
+		db_send(w->db, r);
+	}
+}

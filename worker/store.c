@@ -1,0 +1,589 @@
+/*
+ * store.c - writing outcomes, many per transaction, each exactly once.
+ *
+ * Lives here: batches, what an answer means for each job in it.
+ * Not here:   SQL text (sql/), judging a handler's end (exec.c).
+ */
+#include "store.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "claim.h"
+#include "log.h"
+
+#define BATCH_MAX 500
+#define BATCH_BYTES (8 << 20)		/* a batch is closed once its results are larger */
+#define SENDS_MAX 5			/* a row that is ours, and yet is not stored this often, is refused */
+#define PAUSE (100 * MSEC)		/* after a refusal that may pass; doubles */
+#define PAUSE_MAX (10 * SEC)
+
+enum batch_kind { BATCH_COMPLETE, BATCH_FAIL, BATCH_RELEASE, BATCH_CLASSIFY, BATCH_LATE };
+
+struct batch {			/* outcomes of one queue and one identity in one request */
+	struct worker *w;
+	struct queue *q;
+	enum batch_kind kind;
+	struct jobs jobs;
+	size_t len;
+	size_t bytes;
+};
+
+static void batch_send(struct batch *b);
+
+/* ---- the list ---- */
+
+static void store_put(struct job *j)
+{
+	TAILQ_INSERT_TAIL(&j->queue->ended, j, link);
+	j->queue->ended_len++;
+}
+
+void store_take(struct worker *w, struct job *j)
+{
+	(void)w;
+	store_put(j);
+}
+
+size_t store_waiting(const struct worker *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->queues_len; i++)
+		n += w->queues[i].ended_len;
+	return n;
+}
+
+bool store_is_empty(const struct worker *w)
+{
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i].ended_len != 0 || w->queues[i].writes != 0)
+			return false;
+	return true;
+}
+
+/* ---- batches ---- */
+
+static struct batch *batch_new(struct queue *q, enum batch_kind kind)
+{
+	struct batch *b = xcalloc(1, sizeof *b);
+
+	b->w = q->worker;
+	b->q = q;
+	b->kind = kind;
+	TAILQ_INIT(&b->jobs);
+	return b;
+}
+
+static void batch_add(struct batch *b, struct job *j)
+{
+	TAILQ_INSERT_TAIL(&b->jobs, j, link);
+	b->len++;
+	b->bytes += j->outcome.result.len + j->outcome.raw.len;
+}
+
+static struct job *batch_take_first(struct batch *b)
+{
+	struct job *j = TAILQ_FIRST(&b->jobs);
+
+	TAILQ_REMOVE(&b->jobs, j, link);
+	b->len--;
+	return j;
+}
+
+/* All back to the list, in front, to be sent again. */
+static void batch_put_back(struct batch *b)
+{
+	struct job *j;
+
+	while ((j = TAILQ_LAST(&b->jobs, jobs)) != NULL) {
+		TAILQ_REMOVE(&b->jobs, j, link);
+		TAILQ_INSERT_HEAD(&b->q->ended, j, link);
+		b->q->ended_len++;
+	}
+	b->len = 0;
+}
+
+static void batch_free(struct batch *b)
+{
+	assert(b->len == 0);
+	b->q->writes--;
+	free(b);
+}
+
+static enum batch_kind store_kind(const struct job *j)
+{
+	switch (j->outcome.kind) {
+	case OUTCOME_DONE:
+		return BATCH_COMPLETE;
+	case OUTCOME_RELEASE:
+		return BATCH_RELEASE;
+	case OUTCOME_RETRY:
+	case OUTCOME_FAIL:
+	case OUTCOME_LATER:
+		break;
+	}
+	return BATCH_FAIL;
+}
+
+/* The first job that waits, and all that can go with it. */
+static struct batch *store_gather(struct queue *q)
+{
+	struct job *j = TAILQ_FIRST(&q->ended), *next;
+	struct batch *b = batch_new(q, store_kind(j));
+	const char *identity = j->worker;
+
+	JOBS_FOREACH_SAFE(j, &q->ended, link, next) {
+		if (store_kind(j) != b->kind || strcmp(j->worker, identity) != 0)
+			continue;
+		TAILQ_REMOVE(&q->ended, j, link);
+		q->ended_len--;
+		batch_add(b, j);
+		if (b->len == BATCH_MAX || b->bytes >= BATCH_BYTES)
+			break;
+	}
+	return b;
+}
+
+usec_t store_advance(struct worker *w, usec_t now)
+{
+	usec_t next = USEC_NEVER;
+
+	if (!db_is_ready(w->db))
+		return next;
+	for (size_t i = 0; i < w->queues_len; i++) {
+		struct queue *q = &w->queues[i];
+
+		if (q->writes != 0 || q->ended_len == 0)
+			continue;
+		if (now < q->write_at) {
+			next = usec_min(next, q->write_at);
+			continue;
+		}
+		while (q->ended_len != 0) {	/* one batch a kind; all in one flush */
+			struct batch *b = store_gather(q);
+
+			q->writes++;
+			batch_send(b);
+		}
+	}
+	return next;
+}
+
+/* ---- how a job is settled ---- */
+
+static int64_t job_ms(const struct job *j)
+{
+	return j->started ? (int64_t)((clock_now() - j->started_at) / MSEC) : 0;
+}
+
+/* The end of a job may have made others ready. In batch mode the last one of a queue is followed by a look. */
+static void settle_news(struct worker *w, struct queue *q)
+{
+	q->empty = false;
+	if (w->drain && q->busy == 0)
+		claim_due(q, 0);
+}
+
+static void settle_done(struct worker *w, struct job *j)
+{
+	settle_news(w, j->queue);
+	w->count.finished++;
+	w->count.done++;
+	log_event(LOG_INFO, "job_done", LS("queue", j->queue->set->name), LS("job", j->id), LN("attempt", j->attempt),
+	          LN("ms", job_ms(j)));
+	worker_forget_job(w, j);
+}
+
+static void settle_failed(struct worker *w, struct job *j, bool retried)
+{
+	char delay[USEC_TEXT_MAX];
+
+	settle_news(w, j->queue);
+	w->count.finished++;
+	if (retried) {
+		w->count.retried++;
+		log_event(LOG_WARNING, "job_retry", LS("queue", j->queue->set->name), LS("job", j->id),
+		          LN("attempt", j->attempt), LN("ms", job_ms(j)), LS("error", j->outcome.error),
+		          LS("again_in", usec_text(j->outcome.delay / MSEC * MSEC, delay)));
+		claim_due(j->queue, clock_now() + j->outcome.delay);
+	} else {
+		w->count.failed++;
+		log_event(LOG_ERROR, "job_failed", LS("queue", j->queue->set->name), LS("job", j->id),
+		          LN("attempt", j->attempt), LN("ms", job_ms(j)), LS("error", j->outcome.error));
+	}
+	worker_forget_job(w, j);
+}
+
+static void settle_released(struct worker *w, struct job *j)
+{
+	w->count.released++;
+	log_event(LOG_INFO, "job_released", LS("queue", j->queue->set->name), LS("job", j->id),
+	          LN("attempt", j->attempt), LS("started", j->started ? "yes" : "no"));
+	worker_forget_job(w, j);
+}
+
+static void settle_late(struct worker *w, struct job *j)
+{
+	w->count.late++;
+	log_event(LOG_WARNING, "late_result", LS("queue", j->queue->set->name), LS("job", j->id),
+	          LN("claim", j->claim_id), LS("reason", j->outcome.late_reason),
+	          LS("next", "its bytes are in unstuck.late_results"));
+	worker_forget_job(w, j);
+}
+
+/* A write that was not for its row any more: nothing of value is lost (a failure, a release). */
+static void settle_fenced(struct worker *w, struct job *j)
+{
+	log_event(LOG_WARNING, "claim_lost", LS("queue", j->queue->set->name), LS("job", j->id),
+	          LN("claim", j->claim_id), LS("dropped", outcome_kind_name(j->outcome.kind)));
+	worker_forget_job(w, j);
+}
+
+/* This row can never be stored: it fails for good, and its bytes are kept. */
+static void store_reject(struct job *j, const char *why)
+{
+	struct buf text = BUF_INIT;
+
+	buf_adds(&text, "the result was refused by the database: ");
+	utf8_clean(&text, why, strlen(why), 4096);
+	free(j->outcome.error);
+	j->outcome.error = buf_give(&text);
+	j->outcome.kind = OUTCOME_FAIL;
+	j->outcome.late_reason = "bad_data";
+	buf_release(&j->outcome.raw);
+	j->outcome.raw = j->outcome.result;
+	j->outcome.result = (struct buf)BUF_INIT;
+	j->sends = 0;
+	store_put(j);
+}
+
+/* ---- parameters ---- */
+
+static void array_add_text(struct buf *b, const char *text)
+{
+	array_add(b, text, text != NULL ? strlen(text) : 0);
+}
+
+static void array_add_bytes(struct buf *b, const struct buf *raw)
+{
+	static const char digits[] = "0123456789abcdef";
+	struct buf hex = BUF_INIT;
+
+	buf_reserve(&hex, 2 * raw->len + 3);
+	buf_adds(&hex, "\\x");
+	for (size_t i = 0; i < raw->len; i++) {
+		unsigned char c = (unsigned char)raw->data[i];
+
+		buf_addc(&hex, digits[c >> 4]);
+		buf_addc(&hex, digits[c & 15]);
+	}
+	array_add(b, hex.data, hex.len);
+	buf_release(&hex);
+}
+
+static void field_id(struct buf *b, const struct job *j) { array_add_text(b, j->id); }
+static void field_kind(struct buf *b, const struct job *j) { array_add_text(b, outcome_kind_name(j->outcome.kind)); }
+static void field_error(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.error); }
+static void field_reason(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.late_reason); }
+static void field_started(struct buf *b, const struct job *j) { array_add_text(b, j->started ? "t" : "f"); }
+
+static void field_claim(struct buf *b, const struct job *j)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%lld", (long long)j->claim_id);
+	array_add_text(b, text);
+}
+
+static void field_result(struct buf *b, const struct job *j)
+{
+	array_add(b, buf_text(&j->outcome.result), j->outcome.result.len);
+}
+
+static void field_delay(struct buf *b, const struct job *j)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%.6f", (double)j->outcome.delay / (double)SEC);
+	array_add_text(b, text);
+}
+
+static void field_raw(struct buf *b, const struct job *j)
+{
+	if (j->outcome.late_reason == NULL)
+		array_add_text(b, NULL);
+	else
+		array_add_bytes(b, &j->outcome.raw);
+}
+
+/* The bytes of a result that was fine and came too late. */
+static void field_late_raw(struct buf *b, const struct job *j)
+{
+	array_add_bytes(b, &j->outcome.result);
+}
+
+typedef void field_fn(struct buf *b, const struct job *j);
+
+/* One array of a field of every job in the batch, as a parameter. */
+static char *batch_array(const struct batch *b, field_fn *field)
+{
+	struct buf text = BUF_INIT;
+	const struct job *j;
+
+	array_begin(&text);
+	TAILQ_FOREACH(j, &b->jobs, link)
+		field(&text, j);
+	array_end(&text);
+	return buf_give(&text);
+}
+
+/* What each kind of batch sends: its statement and its parameters in order; NULL stands for the worker id. */
+static const struct {
+	enum statement statement;
+	int n;
+	field_fn *fields[8];
+} batch_form[] = {
+	[BATCH_COMPLETE] = { STMT_COMPLETE, 4, { field_id, field_claim, field_result, NULL } },
+	[BATCH_FAIL]     = { STMT_FAIL, 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay,
+	                                     field_reason, field_raw } },
+	[BATCH_RELEASE]  = { STMT_RELEASE, 4, { field_id, field_claim, NULL, field_started } },
+	[BATCH_CLASSIFY] = { STMT_CLASSIFY, 3, { field_id, field_claim, NULL } },
+	[BATCH_LATE]     = { STMT_LATE, 5, { field_id, field_claim, NULL, field_reason, field_late_raw } },
+};
+
+static void batch_add_statement(const struct batch *b, struct db_request *r, enum statement s)
+{
+	char *params[8];
+	int n = batch_form[b->kind].n;
+
+	for (int i = 0; i < n; i++) {
+		field_fn *field = batch_form[b->kind].fields[i];
+
+		params[i] = field != NULL ? batch_array(b, field) : xstrdup(TAILQ_FIRST(&b->jobs)->worker);
+	}
+	db_request_add(r, b->q->sql[s], n, params, NULL);
+}
+
+#define JSONB_OID 3802
+
+/*
+ * Fence all rows, then the user's statement for each, then commit, without a
+ * round trip in between: the fence is an error unless every row was ours.
+ */
+static void batch_add_on_success(const struct batch *b, struct db_request *r)
+{
+	const Oid types[] = { b->q->map.id_type_oid, JSONB_OID };
+	const struct job *j;
+
+	db_request_add(r, "BEGIN", 0, NULL, NULL);
+	batch_add_statement(b, r, STMT_COMPLETE_ALL);
+	TAILQ_FOREACH(j, &b->jobs, link) {
+		char *params[] = { xstrdup(j->id), xstrndup(buf_text(&j->outcome.result), j->outcome.result.len) };
+
+		db_request_add(r, b->q->set->on_success, 2, params, types);
+	}
+	db_request_add(r, "COMMIT", 0, NULL, NULL);
+}
+
+static bool batch_has_on_success(const struct batch *b)
+{
+	return b->kind == BATCH_COMPLETE && b->q->set->on_success[0] != '\0';
+}
+
+/* ---- answers ---- */
+
+static struct job *batch_find(struct batch *b, const char *id)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &b->jobs, link)
+		if (strcmp(j->id, id) == 0)
+			return j;
+	return NULL;
+}
+
+/* Call settle for each job that a row of the answer names, and take it out of the batch. */
+static void batch_each_row(struct batch *b, const PGresult *rows,
+                           void (*settle)(struct batch *b, struct job *j, const char *word))
+{
+	for (int i = 0; i < PQntuples(rows); i++) {
+		struct job *j = batch_find(b, PQgetvalue(rows, i, 0));
+
+		if (j == NULL)
+			continue;
+		TAILQ_REMOVE(&b->jobs, j, link);
+		b->len--;
+		settle(b, j, PQnfields(rows) > 1 ? PQgetvalue(rows, i, 1) : "");
+	}
+}
+
+static void row_completed(struct batch *b, struct job *j, const char *word)
+{
+	(void)word;
+	settle_done(b->w, j);
+}
+
+static void row_failed(struct batch *b, struct job *j, const char *status)
+{
+	settle_failed(b->w, j, strcmp(status, "PENDING") == 0);
+}
+
+static void row_released(struct batch *b, struct job *j, const char *word)
+{
+	(void)word;
+	settle_released(b->w, j);
+}
+
+static void row_classified(struct batch *b, struct job *j, const char *verdict)
+{
+	if (strcmp(verdict, "already") == 0) {
+		settle_done(b->w, j);
+	} else if (strcmp(verdict, "mine") == 0 || strcmp(verdict, "reset") == 0) {
+		if (++j->sends >= SENDS_MAX)
+			store_reject(j, "the row is ours, and yet it was not changed (a trigger or a rule of the table?)");
+		else
+			store_put(j);
+	} else {
+		struct batch *late = batch_new(b->q, BATCH_LATE);
+
+		j->outcome.late_reason = strcmp(verdict, "missing") == 0 ? "missing"
+		                       : strcmp(verdict, "failed") == 0 ? "failed"
+		                       : strcmp(verdict, "cancelled") == 0 ? "cancelled" : "fenced";
+		batch_add(late, j);
+		b->q->writes++;
+		batch_send(late);
+	}
+}
+
+/* The rest of the batch again, as another question. */
+static void batch_resend_as(struct batch *b, enum batch_kind kind)
+{
+	struct batch *again = batch_new(b->q, kind);
+
+	while (b->len != 0)
+		batch_add(again, batch_take_first(b));
+	b->q->writes++;
+	batch_send(again);
+}
+
+static void batch_resend_singly(struct batch *b)
+{
+	while (b->len != 0) {
+		struct batch *one = batch_new(b->q, b->kind);
+
+		batch_add(one, batch_take_first(b));
+		b->q->writes++;
+		batch_send(one);
+	}
+}
+
+static void batch_done(struct batch *b, const struct db_reply *reply)
+{
+	b->q->write_errors = 0;
+	switch (b->kind) {
+	case BATCH_COMPLETE:
+		if (batch_has_on_success(b))
+			while (b->len != 0)
+				settle_done(b->w, batch_take_first(b));
+		else
+			batch_each_row(b, reply->results[0], row_completed);
+		if (b->len != 0)
+			batch_resend_as(b, BATCH_CLASSIFY);
+		break;
+	case BATCH_FAIL:
+		batch_each_row(b, reply->results[0], row_failed);
+		while (b->len != 0) {
+			struct job *j = batch_take_first(b);
+
+			if (j->outcome.late_reason != NULL)
+				settle_late(b->w, j);
+			else
+				settle_fenced(b->w, j);
+		}
+		break;
+	case BATCH_RELEASE:
+		batch_each_row(b, reply->results[0], row_released);
+		while (b->len != 0)
+			settle_fenced(b->w, batch_take_first(b));
+		break;
+	case BATCH_CLASSIFY:
+		batch_each_row(b, reply->results[0], row_classified);
+		break;
+	case BATCH_LATE:
+		while (b->len != 0)
+			settle_late(b->w, batch_take_first(b));
+		break;
+	}
+}
+
+static void batch_again(struct batch *b, const struct db_reply *reply)
+{
+	usec_t pause = PAUSE << (b->q->write_errors < 7 ? b->q->write_errors : 7);
+
+	pause = usec_jitter(usec_min(pause, PAUSE_MAX), 0.2);
+	if (reply->outcome == DB_REFUSED) {
+		b->q->write_errors++;
+		b->q->write_at = clock_now() + pause;
+		log_event(LOG_WARNING, "write_refused", LS("queue", b->q->set->name), LN("jobs", b->len),
+		          LS("sqlstate", reply->error.sqlstate), LS("error", reply->error.text),
+		          LS("next", "the results are kept; trying again"));
+	}
+	batch_put_back(b);
+}
+
+/* One row alone, and the server says that its data cannot be. */
+static void batch_bad_row(struct batch *b, const struct db_reply *reply)
+{
+	struct job *j;
+
+	if (batch_has_on_success(b) && reply->failed == 1 && TAILQ_FIRST(&b->jobs)->sends == 0) {
+		TAILQ_FIRST(&b->jobs)->sends++;
+		batch_resend_as(b, BATCH_CLASSIFY);	/* perhaps it only is not ours any more */
+		return;
+	}
+	j = batch_take_first(b);
+	if (b->kind == BATCH_COMPLETE) {
+		store_reject(j, reply->error.text);
+		return;
+	}
+	log_event(LOG_ERROR, "write_failed", LS("queue", b->q->set->name), LS("job", j->id),
+	          LS("what", outcome_kind_name(j->outcome.kind)), LS("error", reply->error.text),
+	          LS("next", "the row stays PROCESSING until it is released or recovered"));
+	b->w->count.unsaved++;
+	worker_forget_job(b->w, j);
+}
+
+static void batch_answered(void *arg, const struct db_reply *reply)
+{
+	struct batch *b = arg;
+
+	if (reply->outcome == DB_DONE)
+		batch_done(b, reply);
+	else if (reply->outcome == DB_LOST || pg_verdict(reply->error.sqlstate) != PG_DATA)
+		batch_again(b, reply);
+	else if (b->len > 1)
+		batch_resend_singly(b);
+	else
+		batch_bad_row(b, reply);
+	batch_free(b);
+}
+
+static void batch_send(struct batch *b)
+{
+	struct db_request *r = db_request_new(batch_answered, b);
+
+	if (batch_has_on_success(b))
+		batch_add_on_success(b, r);
+	else
+		batch_add_statement(b, r, batch_form[b->kind].statement);
+	if (db_is_ready(b->w->db)) {
+		db_send(b->w->db, r);
+		return;
+	}
+	db_request_free(r);		/* lost meanwhile: wait for the reconnect */
+	batch_put_back(b);
+	batch_free(b);
+}

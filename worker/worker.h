@@ -1,0 +1,93 @@
+/*
+ * worker.h - struct worker owns everything; worker_advance() decides.
+ *
+ * Every part of the worker sees this struct; each file changes only what is
+ * marked as its own. Callbacks note a fact and let worker_advance() look at the
+ * whole state, so that no combination of events can be forgotten.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <event2/event.h>
+#include "child.h"
+#include "db.h"
+#include "job.h"
+#include "queue.h"
+#include "settings.h"
+#include "shutdown.h"
+
+struct counters {
+	uint64_t started, finished, done, failed, retried, released, killed, late, recovered, unsaved;
+};
+
+/* presence.c: whether this process is registered in unstuck.workers, and under which id. */
+enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
+
+struct worker {
+	const struct settings *set;
+	struct event_base *base;
+	struct event *tick;		/* the next deadline */
+	struct event *turn;		/* something happened (two events: arming one would take the other back) */
+	struct db *db;
+	struct children *children;
+	struct queue *queues;
+	size_t queues_len;
+
+	struct jobs jobs;		/* all jobs in flight, until written */
+	size_t jobs_len;
+	size_t running;			/* children that run jobs (exec.c) */
+	usec_t next_end;		/* the earliest end_at of all jobs (exec.c) */
+
+	/* claim.c */
+	size_t claim_first;		/* whose turn it is to claim first */
+	uint32_t asked;			/* rows asked for by claims under way */
+	bool quiet;			/* TSTP: claim no more, stay up */
+	uint64_t max_jobs;		/* 0: no limit */
+	bool drain;
+
+	/* presence.c */
+	enum presence presence;
+	worker_id id;
+	usec_t beat_at;
+	bool beating;
+	bool leaving;			/* the shutdown has come to this part */
+	usec_t leave_at;
+	unsigned doubts;		/* beats that reconcile even with nothing in flight */
+
+	/* rescue.c */
+	usec_t rescue_at;
+	size_t rescue_queue;		/* queues_len: none under way */
+	uint32_t rescue_skip;		/* rows that this pass could not reset */
+	bool rescue_busy;
+
+	/* worker.c */
+	struct shutdown shutdown;
+	unsigned stop_signals;
+	usec_t hurried_at;		/* of the second signal; USEC_NEVER */
+	unsigned releasing;		/* release_all requests under way */
+	bool released, release_failed;
+	uint64_t killed_before;		/* count.killed when the stop began */
+	bool db_complained;
+	struct counters count;
+};
+
+/* max_jobs 0: no limit. The queues are ready (queue_init). Runs until the shutdown is over. */
+struct worker_options {
+	bool drain;
+	uint64_t max_jobs;
+};
+enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
+                            const struct worker_options *opt, struct error *err);
+
+void worker_changed(void *w);	/* something happened: advance, at the latest when the loop turns */
+void worker_stop(struct worker *w, const char *reason);
+/*
+ * Give back whatever the database says is ours, known or not. Only after every
+ * child is reaped, else two runs of a job could overlap.
+ */
+void worker_release_all(struct worker *w);
+bool worker_stopping(const struct worker *w);
+struct job *worker_find_job(const struct worker *w, int64_t claim_id, const char *worker);
+void worker_forget_job(struct worker *w, struct job *j);	/* frees it */
+
+#endif
