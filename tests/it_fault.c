@@ -124,6 +124,27 @@ START_TEST(a_frozen_worker_that_wakes_up_stores_nothing_twice)
 }
 END_TEST
 
+START_TEST(a_job_lost_to_another_worker_is_ended_at_once)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[worker]\nheartbeat = 100ms\nworker_timeout = 400ms\nrecover_every = 200ms\n[queue mail]\nhandler = %s\n",
+	         script("slow", "echo $$ > pid$UNSTUCK_ATTEMPT; exec sleep 50"));
+	struct proc *frozen = must_start(NULL, "unstuck-worker");
+	must_happen(file_exists("pid1") && atoi(read_file("pid1")) > 0, 5000);
+	proc_signal(frozen, SIGSTOP);
+	must_start(NULL, "unstuck-worker");
+	must_happen(file_exists("pid2") && atoi(read_file("pid2")) > 0, 10000);
+	ck_assert(pid_alive(atoi(read_file("pid1"))));
+	proc_signal(frozen, SIGCONT);
+	must_say(frozen, "event=claim_lost queue=mail job=1");
+	must_happen(!pid_alive(atoi(read_file("pid1"))), 2000);
+	ck_assert(pid_alive(atoi(read_file("pid2"))));
+	must_equal(db, "SELECT status || attempts FROM unstuck.jobs", "PROCESSING2");
+}
+END_TEST
+
 START_TEST(a_result_recovered_by_mistake_still_counts_while_nobody_took_the_job)
 {
 	struct testdb *db = must_have_db();
@@ -232,6 +253,7 @@ int main(void)
 	tc = story_case(s, "workers");
 	tcase_add_test(tc, a_killed_worker_takes_its_handlers_with_it_and_another_recovers_the_jobs);
 	tcase_add_test(tc, a_frozen_worker_that_wakes_up_stores_nothing_twice);
+	tcase_add_test(tc, a_job_lost_to_another_worker_is_ended_at_once);
 	tcase_add_test(tc, a_result_recovered_by_mistake_still_counts_while_nobody_took_the_job);
 	tcase_add_test(tc, a_poison_job_fails_after_three_resets);
 	return check_main(s);

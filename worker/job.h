@@ -66,7 +66,7 @@ struct job {
 
 	enum job_state state;
 	bool started;			/* a handler ran: an attempt counts */
-	bool suspect;			/* reconcile did not find it; being asked about */
+	enum { DOUBT_NONE, DOUBT_HELD, DOUBT_ASKED } doubt;	/* reconcile.c: not in what the database says we hold; asked about */
 	enum job_ending ending;
 	bool killed;			/* KILL was needed */
 	struct child *child;		/* RUNNING */

@@ -50,6 +50,17 @@ static void unknown_release(struct question *k, struct buf *ids, struct buf *cla
 
 /* ---- rows that we work on and do not hold: ask about them ---- */
 
+static struct job *find_asked(const struct question *k, const char *id)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &k->w->jobs, all)
+		if (j->doubt == DOUBT_ASKED && j->queue == k->q && strcmp(j->worker, k->id) == 0
+		    && strcmp(j->id, id) == 0)
+			return j;
+	return NULL;
+}
+
 static void lost_classified(void *arg, const struct db_reply *reply)
 {
 	struct question *k = arg;
@@ -59,9 +70,7 @@ static void lost_classified(void *arg, const struct db_reply *reply)
 	for (int i = 0; rows != NULL && i < PQntuples(rows); i++) {
 		const char *verdict = PQgetvalue(rows, i, 1);
 
-		TAILQ_FOREACH(j, &k->w->jobs, all)
-			if (j->suspect && j->queue == k->q && strcmp(j->id, PQgetvalue(rows, i, 0)) == 0)
-				break;
+		j = find_asked(k, PQgetvalue(rows, i, 0));
 		/* "reset": recovered by mistake and not taken by anybody: our result still counts. */
 		if (j == NULL || j->state != JOB_RUNNING || strcmp(verdict, "mine") == 0
 		    || strcmp(verdict, "reset") == 0)
@@ -71,12 +80,13 @@ static void lost_classified(void *arg, const struct db_reply *reply)
 		exec_end(k->w, j, ENDING_LOST);
 	}
 	TAILQ_FOREACH(j, &k->w->jobs, all)
-		if (j->queue == k->q)
-			j->suspect = false;
+		if (j->doubt == DOUBT_ASKED && j->queue == k->q && strcmp(j->worker, k->id) == 0)
+			j->doubt = DOUBT_NONE;
 	free(k);
 }
 
-static void lost_ask(struct question *k)
+/* One question for all doubted jobs of the queue that were claimed under the same id as this one. */
+static void lost_ask(struct question *k, const struct job *first)
 {
 	struct question *about = xmalloc(sizeof *about);
 	struct buf ids = BUF_INIT, claims = BUF_INIT;
@@ -85,11 +95,13 @@ static void lost_ask(struct question *k)
 	char number[24], *params[3];
 
 	*about = *k;
+	memcpy(about->id, first->worker, sizeof about->id);
 	array_begin(&ids);
 	array_begin(&claims);
 	TAILQ_FOREACH(j, &k->w->jobs, all) {
-		if (!j->suspect || j->queue != k->q)
+		if (j->doubt != DOUBT_HELD || j->queue != k->q || strcmp(j->worker, about->id) != 0)
 			continue;
+		j->doubt = DOUBT_ASKED;
 		array_add(&ids, j->id, strlen(j->id));
 		snprintf(number, sizeof number, "%lld", (long long)j->claim_id);
 		array_add(&claims, number, strlen(number));
@@ -98,7 +110,7 @@ static void lost_ask(struct question *k)
 	array_end(&claims);
 	params[0] = buf_give(&ids);
 	params[1] = buf_give(&claims);
-	params[2] = xstrdup(k->id);
+	params[2] = xstrdup(about->id);
 	r = db_request_new(lost_classified, about);
 	db_request_add(r, k->q->sql[STMT_CLASSIFY], 3, params, NULL);
 	db_send(k->w->db, r);
@@ -106,31 +118,33 @@ static void lost_ask(struct question *k)
 
 /* ---- the answer ---- */
 
-static void mark_suspects(struct question *k)
+/* Also those that were claimed under an id of ours that was declared dead. */
+static void mark_doubtful(struct question *k)
 {
 	struct job *j;
 
 	TAILQ_FOREACH(j, &k->w->jobs, all)
-		if (j->queue == k->q && j->state == JOB_RUNNING && strcmp(j->worker, k->id) == 0)
-			j->suspect = true;
+		if (j->queue == k->q && j->state == JOB_RUNNING && j->doubt == DOUBT_NONE)
+			j->doubt = DOUBT_HELD;
 }
 
 static void compare_held(struct question *k, const PGresult *rows)
 {
 	struct buf ids = BUF_INIT, claims = BUF_INIT, started = BUF_INIT;
-	bool unknown = false, suspects = false;
+	bool unknown = false;
 	struct job *j;
 
 	array_begin(&ids);
 	array_begin(&claims);
 	array_begin(&started);
-	mark_suspects(k);
+	mark_doubtful(k);
 	for (int i = 0; i < PQntuples(rows); i++) {
 		const char *id = PQgetvalue(rows, i, 0), *claim = PQgetvalue(rows, i, 1);
 
 		j = worker_find_job(k->w, strtoll(claim, NULL, 10), k->id);
 		if (j != NULL) {
-			j->suspect = false;
+			if (j->doubt == DOUBT_HELD)
+				j->doubt = DOUBT_NONE;
 			continue;
 		}
 		unknown = true;
@@ -148,9 +162,8 @@ static void compare_held(struct question *k, const PGresult *rows)
 	buf_release(&started);
 
 	TAILQ_FOREACH(j, &k->w->jobs, all)
-		suspects |= j->suspect && j->queue == k->q;
-	if (suspects)
-		lost_ask(k);
+		if (j->doubt == DOUBT_HELD && j->queue == k->q)
+			lost_ask(k, j);
 }
 
 static void reconcile_answered(void *arg, const struct db_reply *reply)

@@ -485,7 +485,7 @@ static void batch_done(struct batch *b, const struct db_reply *reply)
 	b->q->write_errors = 0;
 	switch (b->kind) {
 	case BATCH_COMPLETE:
-		if (batch_has_on_success(b))
+		if (batch_has_on_success(b) || (size_t)PQntuples(reply->results[0]) == b->len)
 			while (b->len != 0)
 				settle_done(b->w, batch_take_first(b));
 		else

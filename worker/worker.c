@@ -423,7 +423,7 @@ enum exit_status worker_run(const struct settings *set, struct queue *queues, si
 		worker_changed(&w);
 		event_base_dispatch(w.base);
 		report_shutdown(&w);
-		status = w.count.unsaved == 0 && presence_is_over(&w) ? EXIT_DONE : EXIT_HELD;
+		status = w.count.unsaved == 0 && w.jobs_len == 0 && !w.release_failed ? EXIT_DONE : EXIT_HELD;
 	}
 	worker_close(&w);
 	return status;

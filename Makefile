@@ -1,0 +1,125 @@
+# Unstuck: make, make demo, make test, make install; make help names all. Switches: V=1 shows
+# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side.
+
+VERSION  := $(shell cat VERSION)
+PREFIX   ?= /usr/local
+BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
+
+PKGS     := libpq libevent_core jansson inih smartcols
+CFLAGS   ?= -O2 -g
+ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
+ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
+             -fno-common -fstack-protector-strong -MMD -MP $(if $(DEV),-Werror) \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(CFLAGS)
+ALL_LDFLAGS = $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed $(LDFLAGS)
+
+LDLIBS     = -lm
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
+need_pkgs  = $(if $(PKG_LIBS),,$(error missing packages: $(PKGS) or pkg-config itself; run make deps))
+
+PROGRAMS := unstuck-worker unstuck-recover unstuckctl
+objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
+lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
+say       = $(if $(V),,@echo "  $(1) $(2)";)
+
+.PHONY: all tests deps demo test check lint docs install uninstall clean help
+all: $(PROGRAMS:%=$(BUILD)/%)
+
+$(BUILD)/unstuck-worker:  $(BUILD)/obj/worker/main.o  $(BUILD)/libworker.a  $(BUILD)/libcommon.a
+$(BUILD)/unstuck-recover: $(BUILD)/obj/recover/main.o $(BUILD)/librecover.a $(BUILD)/libcommon.a
+$(BUILD)/unstuckctl:      $(BUILD)/obj/ctl/main.o     $(BUILD)/libctl.a     $(BUILD)/libcommon.a
+$(PROGRAMS:%=$(BUILD)/%):
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
+$(BUILD)/libcommon.a: $(call objs,common) $(BUILD)/obj/gen/sqltext.o
+$(BUILD)/libworker.a: $(call lib_objs,worker)
+$(BUILD)/librecover.a: $(call lib_objs,recover)
+$(BUILD)/libctl.a: $(call lib_objs,ctl)
+$(BUILD)/lib%.a:
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/gen/sqltext.c: sql/embed.awk $(wildcard sql/*.sql)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)awk -f sql/embed.awk $(wildcard sql/*.sql) > $@.new && mv $@.new $@
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+$(BUILD)/obj/%.o: %.c
+	$(need_pkgs)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+# Tests: tests/test_x.c (units) and tests/it_x.c (stories), each one Check program.
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c tests/it_*.c))
+tests: $(TESTS)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS) $(CHECK_LIBS)
+$(BUILD)/obj/tests/%.o: ALL_CPPFLAGS += -Itests/support -Iworker -Irecover -Ictl
+$(BUILD)/libsupport.a: $(call objs,tests/support)
+.SECONDARY:
+
+# Deps first, then a make of its own: pkg-config is asked again.
+DEPS     ?= yes
+jobs      = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+again     = +@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD)
+get_deps  = @$(if $(filter no,$(DEPS)),true,scripts/deps.sh $(1))
+
+deps:
+	@scripts/deps.sh
+
+demo:
+	$(call get_deps,build run)
+	$(again) all
+	@BUILD=$(abspath $(BUILD)) scripts/demo.sh
+
+# Sanitizers make all slower, and a finding has to end a program with a status that no test expects.
+test check:
+	$(call get_deps,build run test)
+	$(again) all tests
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
+		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
+		tests/run $(TESTS)
+
+lint:
+	$(call get_deps,build test lint)
+	@tests/layers.sh
+	@tests/lint.sh $(ALL_CPPFLAGS) -std=gnu17 -Itests/support -Iworker -Irecover -Ictl
+
+$(BUILD)/print_settings: $(BUILD)/obj/scripts/print_settings.o $(BUILD)/libcommon.a
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+docs: $(BUILD)/print_settings
+	$(BUILD)/print_settings > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
+# What is installed where; the files of the schedulers name the programs by their full path.
+BIN      = $(DESTDIR)$(PREFIX)/bin
+SHARE    = $(DESTDIR)$(PREFIX)/share/unstuck
+DOC      = $(DESTDIR)$(PREFIX)/share/doc/unstuck
+SCHED   := $(filter-out %.c %.h,$(wildcard cron/* worker/*.conf worker/*.service))
+install: all
+	install -d $(BIN) $(SHARE)/sql $(DOC)
+	install $(PROGRAMS:%=$(BUILD)/%) $(BIN)
+	install -m 644 $(wildcard sql/schema.sql sql/roles.sql) $(SHARE)/sql
+	for file in $(SCHED); do \
+		sed 's|/usr/local/|$(PREFIX)/|g' $$file > $(SHARE)/$${file##*/} && chmod 644 $(SHARE)/$${file##*/} || exit 1; \
+	done
+	install -m 644 $(wildcard README.md docs/*.md) $(DOC)
+uninstall:
+	rm -f $(PROGRAMS:%=$(BIN)/%)
+	rm -rf $(SHARE) $(DOC)
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make            build unstuck-worker, unstuck-recover and unstuckctl into build/"
+	@echo "make demo       see it work on a private PostgreSQL, under a minute"
+	@echo "make test       build and run all tests (make check is the same)"
+	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
+	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
+	@echo "make docs       write docs/settings.md from the table of settings"
+	@echo "make install    to \$$(DESTDIR)\$$(PREFIX), $(PREFIX) by default; make uninstall takes it away"
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
