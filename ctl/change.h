@@ -1,0 +1,19 @@
+/*
+ * change.h - cancel and retry: one function of the database for each id of the command line.
+ */
+#ifndef CHANGE_H
+#define CHANGE_H
+
+#include "ctl.h"
+
+struct change {
+	const char *statement;		/* in sql/ctl.sql: $1 id -> done, status before */
+	const char *done;		/* "cancelled" */
+	const char *refused;		/* why a status does not allow it */
+	const char *(*hint)(const char *status_before);	/* NULL: none; may give NULL */
+};
+
+/* EXIT_FAILED when one of the ids was not done; each is told. */
+enum exit_status change_jobs(struct ctl *ctl, const struct change *change);
+
+#endif

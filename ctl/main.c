@@ -1,0 +1,113 @@
+/*
+ * main.c - unstuckctl: the table of commands, and the edge where errors are told.
+ *
+ * Not here: what a command does (one file each).
+ */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include "ctl.h"
+
+#define AT(field) offsetof(struct options, field)
+
+static const struct option_row init_options[] = {
+	{ .name = "print", .kind = OPT_FLAG, .offset = AT(print), .help = "show the SQL, change nothing" },
+	{ .name = NULL },
+};
+
+static const struct option_row enqueue_options[] = {
+	{ .name = "priority", .letter = 'p', .kind = OPT_TEXT, .offset = AT(priority), .arg = "N",
+	  .help = "a smaller number runs first (default 0)" },
+	{ .name = "run-at", .kind = OPT_TEXT, .offset = AT(run_at), .arg = "T",
+	  .help = "not before this time, 2026-01-31T09:00:00Z (no zone: UTC)" },
+	{ .name = "delay", .kind = OPT_TIME, .offset = AT(delay), .arg = "D", .help = "not before so long from now" },
+	{ .name = "unique-key", .letter = 'u', .kind = OPT_TEXT, .offset = AT(unique_key), .arg = "K",
+	  .help = "while a job of this key is unfinished, give its id instead" },
+	{ .name = "max-attempts", .kind = OPT_TEXT, .offset = AT(max_attempts), .arg = "N",
+	  .help = "failures until it is FAILED (default: the queue's)" },
+	{ .name = "lines", .letter = 'l', .kind = OPT_FLAG, .offset = AT(lines),
+	  .help = "each line of stdin is one payload; all or none; prints the count" },
+	{ .name = NULL },
+};
+
+static const struct option_row jobs_options[] = {
+	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "Q", .help = "of this queue" },
+	{ .name = "status", .letter = 's', .kind = OPT_TEXT, .offset = AT(status), .arg = "S",
+	  .help = "PENDING, PROCESSING, COMPLETED, FAILED or CANCELLED" },
+	{ .name = "limit", .letter = 'n', .kind = OPT_COUNT, .offset = AT(limit), .arg = "N", .min = 1,
+	  .help = "at most so many, the newest (default 50)" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
+	{ .name = NULL },
+};
+
+static const struct option_row retry_options[] = {
+	{ .name = "all-failed", .kind = OPT_FLAG, .offset = AT(all_failed), .help = "every FAILED job of --queue" },
+	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "Q",
+	  .help = "with --all-failed: of this queue" },
+	{ .name = NULL },
+};
+
+static const struct option_row list_options[] = {
+	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
+	{ .name = NULL },
+};
+
+static const struct command_row commands[] = {
+	{ "init", "", "create or upgrade the schema unstuck in the database", init_options, 0, 0 },
+	{ "enqueue", "QUEUE [PAYLOAD | -]", "add a job and print its id; - reads the payload (JSON) from stdin",
+	  enqueue_options, 1, 2 },
+	{ "jobs", "", "list jobs, the newest first", jobs_options, 0, 0 },
+	{ "show", "ID", "everything about one job", list_options, 1, 1 },
+	{ "cancel", "ID...", "cancel jobs that wait or run", NULL, 1, SIZE_MAX },
+	{ "retry", "ID...", "put FAILED or CANCELLED jobs back", retry_options, 0, SIZE_MAX },
+	{ "queues", "", "count jobs by queue and status, with the oldest ages", list_options, 0, 0 },
+	{ "workers", "", "list the workers that are registered", list_options, 0, 0 },
+};
+
+/* In the order of commands[]. */
+static enum exit_status (*const runs[])(struct ctl *ctl) = {
+	init_run, enqueue_run, jobs_run, show_run, cancel_run, retry_run, queues_run, workers_run,
+};
+_Static_assert(ARRAY_SIZE(runs) == ARRAY_SIZE(commands), "a function for every command");
+
+/* What was printed must have arrived, else the caller would take half a list for a whole one. */
+static enum exit_status flush_output(struct ctl *ctl, enum exit_status status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return ctl_fail(ctl, ERR_SYS, "writing to standard output: %s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl = {
+		.cli = {
+			.program = "unstuckctl",
+			.summary = "Sets up, fills and shows the queues of Unstuck.",
+			.commands = commands,
+			.commands_len = ARRAY_SIZE(commands),
+		},
+		.opt = { .delay = USEC_NEVER, .limit = 50 },
+		.err = ERROR_INIT,
+	};
+	int status;
+
+	setlocale(LC_CTYPE, "");
+	signal(SIGPIPE, SIG_IGN);
+	status = cli_parse(&ctl.cli, &ctl.opt, argc, argv);
+	if (status >= 0)
+		return status;
+	status = cli_load_settings(&ctl.cli, &ctl.settings);
+	if (status < 0) {
+		status = (int)runs[ctl.cli.command - commands](&ctl);
+		status = (int)flush_output(&ctl, (enum exit_status)status);
+	}
+	if (ctl.err.kind != ERR_NONE)
+		cli_complain(&ctl.cli, "%s", ctl.err.text);
+	session_close(&ctl.session);
+	settings_release(&ctl.settings);
+	return status;
+}
