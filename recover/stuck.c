@@ -21,7 +21,7 @@ static const char *const reasons[] = { "worker_lost", "worker_suspect", "timeout
 
 static const char *reason_of(const char *text)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+	for (size_t i = 0; text != NULL && i < ARRAY_SIZE(reasons); i++)
 		if (strcmp(reasons[i], text) == 0)
 			return reasons[i];
 	return "timeout";

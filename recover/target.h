@@ -59,11 +59,11 @@ struct targets {
 };
 
 /*
- * Fill t for this run. A queue that cannot be looked at (no table, no schema)
+ * Fill all for this run. A queue that cannot be looked at (no table, no schema)
  * stays in the list with its error. -1: nothing can be chosen at all.
  * Queues that are in no file are added to the settings.
  */
-int targets_choose(struct targets *t, const struct options *opt, const struct cli *cli,
+int targets_choose(struct targets *all, const struct options *opt, const struct cli *cli,
                    struct settings *settings, struct session *session, struct error *err);
 void targets_release(struct targets *t);
 bool target_is_open(const struct target *t);	/* no error, and rows of its own */

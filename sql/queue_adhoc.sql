@@ -24,7 +24,7 @@ WITH r AS MATERIALIZED (
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness, $5::int AS recoveries
 ), locked AS MATERIALIZED (
-  SELECT t.{id}::text AS id, t.xmin::text AS token
+  SELECT t.{id} AS key, t.{id}::text AS id, t.xmin::text AS token
     FROM {table} AS t
    WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
      AND {touched} < statement_timestamp() - (SELECT timeout FROM ask)
@@ -33,7 +33,7 @@ WITH r AS MATERIALIZED (
 )
 UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
   FROM locked AS l JOIN r ON r.id = l.id AND r.token = l.token
- WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = l.id
+ WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = l.key
 RETURNING l.id, 'reset' AS action, 'timeout' AS reason;
 
 -- name: processing

@@ -54,13 +54,13 @@ SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS p
 WITH r AS MATERIALIZED (
   SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
 ), locked AS MATERIALIZED (
-  SELECT t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running
+  SELECT t.{id} AS key, t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running
     FROM {table} AS t
    WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} IN ({processing}, {waiting})
    ORDER BY t.{id}
    FOR NO KEY UPDATE
 ), mine AS MATERIALIZED (
-  SELECT l.id, r.result
+  SELECT l.key, l.id, r.result
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
@@ -70,7 +70,7 @@ WITH r AS MATERIALIZED (
 ), written AS (
   UPDATE {table} AS t SET {status} = {done}{set_result}{set_updated_at}
     FROM mine AS m
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = m.id
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = m.key
   RETURNING m.id
 ), stored AS (
   UPDATE unstuck.claims AS k
@@ -94,13 +94,13 @@ SELECT unnest(a.ids) AS id
 -- name: running
 -- Of the holder only: its rows, locked and fenced. $1 ids, $3 the worker; "r" has id and claim_id.
 locked AS MATERIALIZED (
-  SELECT t.{id}::text AS id, t.xmin::text AS row_token
+  SELECT t.{id} AS key, t.{id}::text AS id, t.xmin::text AS row_token
     FROM {table} AS t
    WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
    ORDER BY t.{id}
    FOR NO KEY UPDATE
 ), mine AS MATERIALIZED (
-  SELECT r.*, k.failures
+  SELECT l.key, r.*, k.failures
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'{and_untouched}
@@ -114,14 +114,14 @@ WITH r AS MATERIALIZED (
 ), kept AS (
 {@keep_raws}
 ), {@running}, decided AS MATERIALIZED (
-  SELECT m.id, m.kind, m.error, clock_timestamp() + make_interval(secs => least(greatest(m.delay, 0), 1e9)) AS retry_at,
+  SELECT m.key, m.id, m.kind, m.error, clock_timestamp() + make_interval(secs => least(greatest(m.delay, 0), 1e9)) AS retry_at,
          m.kind = 'later' OR m.kind = 'retry' AND m.failures + 1 < {max_attempts} AS again
     FROM mine AS m
 ), written AS (
   UPDATE {table} AS t
      SET {status} = CASE WHEN d.again THEN {reset_to}::{status_type} ELSE {failed}::{status_type} END{set_updated_at}
     FROM decided AS d
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = d.id
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = d.key
   RETURNING d.*
 )
 UPDATE unstuck.claims AS k
@@ -140,7 +140,7 @@ WITH r AS MATERIALIZED (
 ), {@running}, written AS (
   UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
     FROM mine AS m
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = m.id
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = m.key
   RETURNING m.id, m.started
 )
 UPDATE unstuck.claims AS k
@@ -158,12 +158,12 @@ WITH held AS MATERIALIZED (
 ), keys AS MATERIALIZED (
   SELECT ARRAY(SELECT h.job_id FROM held AS h) AS ids
 ), locked AS MATERIALIZED (
-  SELECT t.{id}::text AS id FROM {table} AS t
+  SELECT t.{id} AS key, t.{id}::text AS id FROM {table} AS t
    WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{status} = {processing}
    ORDER BY t.{id}
    FOR NO KEY UPDATE
 ), mine AS MATERIALIZED (
-  SELECT l.id, k.claim_id
+  SELECT l.key, l.id, k.claim_id
     FROM locked AS l
     JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
    WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE'
@@ -171,7 +171,7 @@ WITH held AS MATERIALIZED (
 ), written AS (
   UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
     FROM mine AS m
-   WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{id}::text = m.id
+   WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{id} = m.key
   RETURNING m.id, m.claim_id
 ), ended AS (
   UPDATE unstuck.claims AS k
@@ -242,22 +242,22 @@ WITH r AS MATERIALIZED (
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), locked AS MATERIALIZED (
-  SELECT t.{id}, t.{id}::text AS id_text, t.xmin::text AS token, {touched} AS touched
+  SELECT t.{id}, t.{id}::text AS unstuck_id, t.xmin::text AS unstuck_token, {touched} AS unstuck_touched
     FROM {table} AS t
    WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
    ORDER BY t.{id}
    FOR NO KEY UPDATE SKIP LOCKED
 ), found AS (
-  SELECT t.id_text AS id, c.claim_id, c.worker_id,
-         CASE WHEN c.worker_id IS NULL THEN t.touched ELSE c.claimed_at END AS since,
+  SELECT t.{id} AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
+         CASE WHEN c.worker_id IS NULL THEN t.unstuck_touched ELSE c.claimed_at END AS since,
          {may_fail} AND coalesce(c.recoveries, 0) >= $5::int AS poisoned
-    FROM locked AS t JOIN r ON r.id = t.id_text AND r.token = t.token
+    FROM locked AS t JOIN r ON r.id = t.unstuck_id AND r.token = t.unstuck_token
     {@claim_of}
 ), {@judged}, done AS (
   UPDATE {table} AS t
      SET {status} = CASE WHEN v.poisoned THEN {failed_or_reset_to}::{status_type} ELSE {reset_to}::{status_type} END{set_updated_at}
     FROM judged AS v
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id}::text = v.id AND {@may_reset}
+   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = v.key AND {@may_reset}
   RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)

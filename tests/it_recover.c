@@ -627,6 +627,36 @@ START_TEST(a_worker_that_comes_back_at_the_question_keeps_its_rows)
 }
 END_TEST
 
+START_TEST(real_workers_the_killed_one_loses_its_job_and_the_living_one_does_not)
+{
+	struct testdb *db = must_have_db();
+	const char *handler = write_script("long", "#!/bin/sh\nexec sleep 600\n");
+
+	settings(db, story_text("[worker]\nheartbeat = 200ms\nworker_timeout = 1s\nrecover_every = 0\nconcurrency = 1\n"
+	                        "[queue mail]\nhandler = %s\n", handler));
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	struct proc *killed = must_start(NULL, "unstuck-worker", "run");
+	must_become(db, "SELECT string_agg(status, ' ') FROM unstuck.jobs", "PROCESSING", 10000);
+	const char *lost = sql_value(db, "SELECT id FROM unstuck.jobs");
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	must_start(NULL, "unstuck-worker", "run");
+	must_become(db, "SELECT string_agg(status, ' ') FROM unstuck.jobs", "PROCESSING PROCESSING", 10000);
+
+	must_run(0, NULL, "unstuck-recover", "--yes");
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'PROCESSING'", "2");
+	proc_signal(killed, SIGKILL);
+	must_become(db, "SELECT count(*) FROM unstuck.workers WHERE beat_at < now() - interval '1 s'", "1", 10000);
+	json_t *doc = report_of(must_run(0, NULL, "unstuck-recover", "--yes", "--json"));
+	must_count(doc, "reset", 1);
+	ck_assert_str_eq(text(row_of(doc, 0, 0), "id"), lost);
+	ck_assert_str_eq(text(row_of(doc, 0, 0), "reason"), "worker_lost");
+	json_decref(doc);
+	must_equal(db, story_text("SELECT status FROM unstuck.jobs WHERE id = %s", lost), "PENDING");
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'PROCESSING'", "1");
+	must_equal(db, "SELECT count(*) FROM unstuck.workers", "1");
+}
+END_TEST
+
 /* ---- poison ---- */
 
 START_TEST(a_job_is_reset_three_times_and_then_failed)
@@ -1073,8 +1103,9 @@ START_TEST(on_stuck_gets_the_report_after_the_reset)
 {
 	struct testdb *db = videos(3, 2);
 	const char *script = write_script("alert", "#!/bin/sh\ncat >got.new && mv got.new got\necho noise\n");
-	struct proc *p = must_run(0, NULL, "unstuck-recover", "--dry-run", "--on-stuck", script);
+	struct proc *p;
 
+	must_run(0, NULL, "unstuck-recover", "--dry-run", "--on-stuck", script);
 	ck_assert(!file_exists("got"));
 	p = must_run(0, NULL, "unstuck-recover", "--yes", "--json", "--on-stuck", script);
 	json_t *doc = json_loads(read_file("got"), 0, NULL);
@@ -1180,6 +1211,7 @@ int main(void)
 	ADD(a_worker_that_beats_while_it_is_watched_keeps_its_rows);
 	ADD(after_an_outage_of_the_database_nobody_alive_is_reset);
 	ADD(a_worker_that_comes_back_at_the_question_keeps_its_rows);
+	ADD(real_workers_the_killed_one_loses_its_job_and_the_living_one_does_not);
 	ADD(a_job_is_reset_three_times_and_then_failed);
 	ADD(the_poison_limit_of_our_own_table_is_the_flags_number);
 
