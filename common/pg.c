@@ -228,6 +228,7 @@ static const struct {
 	{ "26", PG_AGAIN },	/* prepared statement gone: another server session */
 	{ "28", PG_AGAIN },	/* not authorized: mended by an operator */
 	{ "3D", PG_AGAIN },	/* no such database */
+	{ "42P05", PG_AGAIN },	/* prepared statement already there: another server session */
 	{ "40", PG_AGAIN },	/* deadlock, serialization */
 	{ "53", PG_AGAIN },	/* no disk, memory, connections */
 	{ "55", PG_AGAIN },	/* lock not available, object in use */

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "log.h"
 
+enum prepare { PREPARE_AUTO, PREPARE_YES, PREPARE_NO };
 enum wake { WAKE_NOTIFY, WAKE_REDIS, WAKE_POLL };
 enum queue_mode { MODE_EXEC, MODE_SERVE };
 enum queue_output { OUTPUT_JSON, OUTPUT_TEXT };
@@ -71,6 +72,7 @@ struct settings {
 	uint32_t concurrency;
 	usec_t poll_interval;
 	int wake;
+	int prepare;			/* enum prepare */
 	usec_t graceful_timeout, force_delay, heartbeat, worker_timeout, recover_every;
 	char *spool_dir, *pidfile;
 	bool pidfile_set;

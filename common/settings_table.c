@@ -16,6 +16,9 @@ static const struct choice log_levels[] = {
 	{ "debug", LOG_DEBUG }, { "info", LOG_INFO }, { "warning", LOG_WARNING }, { "error", LOG_ERROR }, { NULL, 0 }
 };
 static const struct choice log_formats[] = { { "text", LOG_TEXT }, { "json", LOG_JSON }, { NULL, 0 } };
+static const struct choice prepares[] = {
+	{ "auto", PREPARE_AUTO }, { "yes", PREPARE_YES }, { "no", PREPARE_NO }, { NULL, 0 }
+};
 static const struct choice wakes[] = {
 	{ "notify", WAKE_NOTIFY }, { "redis", WAKE_REDIS }, { "poll", WAKE_POLL }, { NULL, 0 }
 };
@@ -79,6 +82,8 @@ const struct setting setting_rows[] = {
 	  .help = "look for jobs at least this often (jittered)" },
 	{ IN("worker", "wake", SET_CHOICE, wake), .def = "notify", .choices = wakes,
 	  .help = "what else wakes the worker: notify is LISTEN" },
+	{ IN("worker", "prepare", SET_CHOICE, prepare), .def = "auto", .choices = prepares,
+	  .help = "prepare statements; auto stops where a pooler makes it useless" },
 	{ IN("worker", "graceful_timeout", SET_TIME, graceful_timeout), .def = "300s", .min = 0, .max = 7 * DAY,
 	  .help = "how long running jobs may finish after a stop signal" },
 	{ IN("worker", "force_delay", SET_TIME, force_delay), .def = "10s", .min = 0, .max = HOUR,

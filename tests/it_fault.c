@@ -48,6 +48,7 @@ START_TEST(killed_backends_cost_no_job_and_store_none_twice)
 	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 400)");
 	settings(db, "[worker]\nheartbeat = 100ms\nconcurrency = 8\n[queue mail]\nhandler = echo 1\n");
 	struct proc *p = must_start(NULL, "unstuck-worker", "--drain");
+	must_say(p, "event=job_done");
 	while (proc_running(p) && killed < 25) {
 		killed += kill_backends(db, "application_name = 'unstuck-worker'");
 		usleep(20000);
@@ -174,6 +175,7 @@ START_TEST(a_stop_without_the_database_ends_in_time_and_says_what_is_open)
 	server_stop();
 	must_say(p, "event=db_lost");
 	write_file("on", "");
+	must_happen(procs_alive() == 1, 5000);	/* the result is in the worker's hands */
 	proc_signal(p, SIGTERM);
 	must_say(p, "event=stopping");
 	proc_signal(p, SIGTERM);

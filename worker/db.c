@@ -59,6 +59,9 @@ struct db {
 
 	usec_t connect_time, answer_time;
 	usec_t backoff_last;
+
+	struct db_plans *plans;
+	bool prepare, may_unprepare;	/* prepare statements; until a pooler shows that it is useless */
 };
 
 static const char *const state_name[DB_STATES] = {
@@ -152,7 +155,7 @@ static void db_write(struct db *db)
 
 		db->unwritten = r->next;
 		db->alone = r->transaction;
-		if (!db_request_write(r, db->conn))
+		if (!db_request_write(r, db->conn, db->prepare ? db->plans : NULL))
 			db_doom_conn(db, NULL);
 	}
 	if (!db_is_doomed(db))
@@ -278,6 +281,28 @@ static bool is_fatal(const PGresult *res)
 	return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
 }
 
+/*
+ * What was to be prepared behind the error is not. And where the server does not
+ * know a name that it was given, or knows it already, a pooler changes servers under
+ * us: from now on statements go unnamed (the refused ones are sent again).
+ */
+static void db_unprepare(struct db *db, const char *sqlstate)
+{
+	struct db_request *r = db->head;
+
+	for (size_t i = r->got; i < r->len; i++) {
+		if (r->statements[i].prepares)
+			db_plans_drop(db->plans, r->statements[i].sql);
+		r->statements[i].prepares = false;
+	}
+	/* 0A000: a plan of the user's statement that a change of its table made useless. */
+	if (db->prepare && db->may_unprepare
+	    && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "42P05") == 0 || strcmp(sqlstate, "0A000") == 0)) {
+		db->prepare = false;
+		strcpy(db->refusal.sqlstate, "26000");
+	}
+}
+
 /* An error of the server: about the statement, or the end of the connection. */
 static void db_note_error(struct db *db, const PGresult *res)
 {
@@ -291,6 +316,7 @@ static void db_note_error(struct db *db, const PGresult *res)
 		return;
 	pg_error(&db->refusal, db->conn, res);
 	db->refused_at = db->head->got;
+	db_unprepare(db, sqlstate);
 }
 
 static void db_note_unexpected(struct db *db, const PGresult *res)
@@ -314,6 +340,11 @@ static void db_take_result(struct db *db, PGresult *res)
 	} else if (status == PGRES_FATAL_ERROR) {
 		db_note_error(db, res);
 	} else if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
+		if (r->got < r->len && r->statements[r->got].prepares) {
+			r->statements[r->got].prepares = false;		/* the answer to its Parse */
+			PQclear(res);
+			return;
+		}
 		if (r->got < r->len) {
 			r->results[r->got++] = res;
 			return;
@@ -478,6 +509,7 @@ static void db_drop(struct db *db)
 	db->conn = NULL;
 	db->unwritten = NULL;
 	db->alone = false;
+	db_plans_clear(db->plans);
 }
 
 static void db_arm_retry(struct db *db)
@@ -601,6 +633,7 @@ struct db *db_new(struct event_base *base, const char *url, const char *applicat
 	db->answer_time = ANSWER_TIME;
 	db->backoff_last = BACKOFF_LAST;
 	db->backoff = BACKOFF_FIRST;
+	db->plans = db_plans_new();
 	db->turn = event_new(base, -1, 0, db_turn, db);
 	if (!db->turn)
 		abort();	/* no memory for an event: as xmalloc() does */
@@ -637,8 +670,15 @@ void db_free(struct db *db)
 	event_free(db->turn);
 	conninfo_release(&db->conninfo);
 	conninfo_release(&db->detour);
+	db_plans_free(db->plans);
 	free(db->listen);
 	free(db);
+}
+
+void db_set_prepare(struct db *db, bool prepare, bool may_unprepare)
+{
+	db->prepare = prepare;
+	db->may_unprepare = may_unprepare;
 }
 
 void db_set_deadlines(struct db *db, usec_t connect, usec_t answer)

@@ -89,6 +89,12 @@ void db_send(struct db *db, struct db_request *r);	/* takes r; only when ready *
  * back itself: what a passed deadline leads to happens in the next loop turn.
  */
 usec_t db_advance(struct db *db, usec_t now);
+/*
+ * Prepare statements that have parameters, once a connection (default: no).
+ * may_unprepare: go on without when a pooler between makes them useless; what
+ * was refused for that reason (26000) is to be sent again.
+ */
+void db_set_prepare(struct db *db, bool prepare, bool may_unprepare);
 /* The longest pause between two tries to connect, before jitter; 100 ms to 10 s, by default 10 s. */
 void db_set_longest_pause(struct db *db, usec_t longest);
 void db_set_deadlines(struct db *db, usec_t connect, usec_t answer);	/* for tests */

@@ -50,19 +50,29 @@ static void statement_release(struct statement *s)
 	s->params = NULL;
 }
 
-static bool statement_write(struct statement *s, PGconn *conn)
+static bool statement_write(struct statement *s, PGconn *conn, struct db_plans *plans)
 {
-	int ok = PQsendQueryParams(conn, s->sql, s->n, s->types, (const char *const *)s->params, NULL, NULL, 0);
+	const char *const *values = (const char *const *)s->params;
+	const char *name = NULL;
+	int ok = 1;
 
+	if (plans != NULL && s->n > 0)
+		name = db_plans_name(plans, s->sql, &s->prepares);
+	if (s->prepares)
+		ok = PQsendPrepare(conn, name, s->sql, s->n, s->types);
+	if (ok && name != NULL)
+		ok = PQsendQueryPrepared(conn, name, s->n, values, NULL, NULL, 0);
+	else if (ok)
+		ok = PQsendQueryParams(conn, s->sql, s->n, s->types, values, NULL, NULL, 0);
 	statement_release(s);	/* libpq has its own copy now */
 	return ok;
 }
 
-bool db_request_write(struct db_request *r, PGconn *conn)
+bool db_request_write(struct db_request *r, PGconn *conn, struct db_plans *plans)
 {
 	r->results = xcalloc(r->len, sizeof(PGresult *));
 	for (size_t i = 0; i < r->len; i++)
-		if (!statement_write(&r->statements[i], conn))
+		if (!statement_write(&r->statements[i], conn, plans))
 			return false;
 	return PQpipelineSync(conn);
 }

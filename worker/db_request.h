@@ -5,12 +5,14 @@
 #define DB_REQUEST_H
 
 #include "db.h"
+#include "db_plans.h"
 
 struct statement {
 	const char *sql;	/* borrowed */
 	int n;
 	char **params;		/* n, owned, then n types in the same block; NULL when n is 0 or once written */
 	Oid *types;		/* NULL: the server infers them */
+	bool prepares;		/* written with a Parse of its own, which has not been answered yet */
 };
 
 struct db_request {
@@ -24,7 +26,10 @@ struct db_request {
 	bool transaction;	/* begins with BEGIN */
 };
 
-/* All statements and the sync, into libpq's buffer. false: the connection is of no more use. */
-bool db_request_write(struct db_request *r, PGconn *conn);
+/*
+ * All statements and the sync, into libpq's buffer. plans: prepare what has
+ * parameters, once a connection; NULL: unnamed statements. false: the connection is of no more use.
+ */
+bool db_request_write(struct db_request *r, PGconn *conn, struct db_plans *plans);
 
 #endif

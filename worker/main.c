@@ -88,13 +88,16 @@ static int open_session(struct session *session, const struct settings *set, use
 	return 0;
 }
 
-/* Make the queues ready. One that cannot work is refused by name; the others run on. Returns how many are ready. */
+/*
+ * Make the queues ready. One that cannot work is refused by name; the others run
+ * on. Returns how many are ready; why is only set when the database went away.
+ */
 static size_t open_queues(struct queue *queues, const struct cli *cli, const struct settings *set,
-                          struct session *session)
+                          struct session *session, struct error *why)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < set->queues_len; i++) {
+	for (size_t i = 0; i < set->queues_len && why->kind == ERR_NONE; i++) {
 		struct error err = ERROR_INIT;
 
 		if (!is_wanted(cli, set->queues[i].name))
@@ -104,7 +107,10 @@ static size_t open_queues(struct queue *queues, const struct cli *cli, const str
 			n++;
 			continue;
 		}
-		log_event(LOG_ERROR, "queue_refused", LS("queue", set->queues[i].name), LS("error", err.text));
+		if (err.kind == ERR_NO_DB)
+			*why = err;
+		else
+			log_event(LOG_ERROR, "queue_refused", LS("queue", set->queues[i].name), LS("error", err.text));
 		queue_release(&queues[n]);
 	}
 	return n;
@@ -127,8 +133,10 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 		error_set(&err, ERR_SETTINGS, "this database has no unstuck schema (or an older one); run: unstuckctl init");
 		goto out;
 	}
-	n = open_queues(queues, cli, set, &session);
+	n = open_queues(queues, cli, set, &session, &err);
 	session_close(&session);
+	if (err.kind != ERR_NONE)
+		goto out;
 	if (n == 0) {
 		error_set(&err, ERR_SETTINGS, "no queue can work; `unstuck-worker check` says what each one needs");
 		goto out;

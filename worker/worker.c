@@ -372,6 +372,7 @@ static int worker_open(struct worker *w, struct error *err)
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
 	               w->set->wake == WAKE_NOTIFY ? "unstuck" : NULL, &db_events, w);
+	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
 	return 0;
