@@ -53,8 +53,21 @@ install_as_root() {
 	forbid_services
 	export DEBIAN_FRONTEND=noninteractive
 	# An old list may do; if it does not, the installation says what it could not find.
-	apt-get -o DPkg::Lock::Timeout=600 -q update || echo "deps: apt-get update failed; trying with the lists that are there" >&2
-	apt-get -o DPkg::Lock::Timeout=600 -q -y --no-install-recommends install "$@" </dev/null
+	quietly apt-get -o DPkg::Lock::Timeout=600 -q update ||
+		echo "deps: apt-get update failed; trying with the lists that are there" >&2
+	quietly apt-get -o DPkg::Lock::Timeout=600 -q -y --no-install-recommends install "$@"
+}
+
+# Hundreds of lines that nobody needs, unless it fails.
+quietly() {
+	said=$(mktemp)
+	status=0
+	"$@" </dev/null >"$said" 2>&1 || status=$?
+	if [ "$status" != 0 ]; then
+		cat "$said" >&2
+	fi
+	rm -f "$said"
+	return "$status"
 }
 
 if [ "${1-}" = --as-root ]; then
@@ -74,7 +87,7 @@ fi
 lacking=$(missing $wanted)
 [ -n "$lacking" ] || exit 0
 
-echo "deps: installing $lacking"
+echo "deps: installing $lacking(a minute or two)"
 # shellcheck disable=SC2086 # words
 if [ "$(id -u)" = 0 ]; then
 	sh "$0" --as-root $lacking

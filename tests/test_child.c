@@ -609,7 +609,8 @@ START_TEST(a_child_starts_clean)
 	ck_assert_int_eq(status_field(buf_text(&s.out), "\nPid:", 10), pid);
 	ck_assert_int_eq(status_field(buf_text(&s.out), "\nNSpgid:", 10), pid);
 	ck_assert_int_eq(status_field(buf_text(&s.out), "\nSigBlk:", 16), 0);
-	ck_assert_int_eq(status_field(buf_text(&s.out), "\nSigIgn:", 16), 0);
+	/* 32 and 33 are the C library's own; posix_spawn() of whoever started us leaves them ignored */
+	ck_assert_int_eq(status_field(buf_text(&s.out), "\nSigIgn:", 16) & ~0x180000000L, 0);
 	ck_assert_int_eq(status_field(buf_text(&s.out), "\nSigCgt:", 16), 0);
 	sigprocmask(SIG_SETMASK, NULL, &blocked);
 	ck_assert(sigismember(&blocked, SIGUSR1));	/* ours is as before */

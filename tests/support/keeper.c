@@ -64,6 +64,7 @@ static bool answers(void)
 static void launch(void)
 {
 	pid_t parent = getpid();
+	sigset_t none;
 
 	postmaster = fork();
 	if (postmaster != 0)
@@ -73,6 +74,8 @@ static void launch(void)
 		_exit(1);
 	for (int signo = 1; signo < 32; signo++)
 		signal(signo, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	execl("/bin/sh", "sh", source_path("scripts/pg.sh"), "run", host, "-c", "max_connections=100",
 	      "-c", "log_line_prefix=%m [%p] %d ", (char *)NULL);
 	_exit(127);

@@ -108,10 +108,11 @@ static _Noreturn void run_child(const struct proc_options *o, const char *progra
 	}
 	for (int i = 0; i < 3; i++)
 		dup2(fds[i], i);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Defaults first: Check's own handlers would end the whole test. */
 	for (int signo = 1; signo < 32; signo++)
 		signal(signo, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (o->cwd != NULL && chdir(o->cwd) < 0)
 		complain(o->cwd);
 	for (const char *const *e = o->env; e != NULL && *e != NULL; e++)
@@ -153,9 +154,13 @@ struct proc *proc_start(const struct proc_options *options, const char *const *a
 
 	clock_gettime(CLOCK_MONOTONIC, &p->started);
 	pid_t parent = getpid();
+	sigset_t all, before;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
 	p->pid = fork();
 	if (p->pid == 0)
 		run_child(o, program, argv, fds, slave, parent);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (p->pid < 0)
 		story_fail("fork: %s", strerror(errno));
 	if (slave < 0)
