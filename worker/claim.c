@@ -193,6 +193,7 @@ usec_t claim_advance(struct worker *w, usec_t now)
 		else
 			claim_send(w, q, n);
 	}
-	w->claim_first = (w->claim_first + 1) % w->queues_len;
+	if (++w->claim_first >= w->queues_len)
+		w->claim_first = 0;
 	return next;
 }

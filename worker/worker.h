@@ -79,7 +79,7 @@ struct worker_options {
 enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
                             const struct worker_options *opt, struct error *err);
 
-void worker_changed(void *w);	/* something happened: advance, at the latest when the loop turns */
+void worker_changed(void *arg);	/* something happened: advance, at the latest when the loop turns */
 void worker_stop(struct worker *w, const char *reason);
 /*
  * Give back whatever the database says is ours, known or not. Only after every

@@ -1,0 +1,63 @@
+/*
+ * it_pooler.c - the worker behind a real pgbouncer in transaction mode, which
+ * changes the server's session under it between any two requests.
+ */
+#include "story.h"
+
+#include <unistd.h>
+
+#include "worker_story.h"
+
+/* A pgbouncer in front of the test's server, as the server's user. Returns the URL through it. */
+static const char *must_have_pooler(struct testdb *db)
+{
+	const char *dir = story_text("%s/pooler", keeper_dir());
+
+	must_run(0, NULL, "sh", "-c", story_text("rm -rf %s && mkdir %s && chmod 777 %s", dir, dir, dir));
+	write_filef("pgbouncer.ini", "[databases]\n* = host=%s user=postgres\n[pgbouncer]\nlisten_addr =\n"
+	            "unix_socket_dir = %s\nlisten_port = 6432\nauth_type = any\npool_mode = transaction\n"
+	            "default_pool_size = 3\nmin_pool_size = 3\nmax_client_conn = 50\nignore_startup_parameters = extra_float_digits\n"
+	            "server_round_robin = 1\nlogfile =\npidfile =\n", server_dir(), dir);
+	must_run(0, NULL, "cp", test_path("pgbouncer.ini"), story_text("%s/p.ini", dir));
+	struct proc *p = getuid() == 0
+		? must_start(NULL, "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--inh-caps=-all",
+		             "pgbouncer", story_text("%s/p.ini", dir))
+		: must_start(NULL, "pgbouncer", story_text("%s/p.ini", dir));
+	must_say(p, "process up");
+	return story_text("postgresql:///%s?host=%s&port=6432&user=postgres", db->name, dir);
+}
+
+START_TEST(both_kinds_of_queue_work_behind_a_pooler)
+{
+	static const char *const prepare[] = { "auto", "no" };
+	struct testdb *db = must_have_db();
+	const char *url = must_have_pooler(db);
+
+	must_have_table(db, 60);
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 200);"
+	             "CREATE TABLE analysis_results (video_id bigint PRIMARY KEY, n int CHECK (n <> 7))");
+	write_filef("unstuck.ini", "[unstuck]\ndatabase_url = %s\n[worker]\nprepare = %s\nheartbeat = 100ms\npoll_interval = 100ms\n"
+	            "[queue mail]\nhandler = echo 1\n[queue videos]\ntable = public.videos\nstatus = analysis_status\n"
+	            "ready = METADATA_EXTRACTED\non_success = INSERT INTO analysis_results VALUES ($1, ($2 ->> 'n')::int)\nhandler = %s\n",
+	            url, prepare[_i], script("n", "printf '{\"n\": %s}' $UNSTUCK_JOB_ID"));
+	struct proc *a = must_start(NULL, "unstuck-worker"), *b = must_start(NULL, "unstuck-worker");
+	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND failures = 0", "200", 30000);
+	must_become(db, "SELECT count(*) FROM videos v JOIN analysis_results r ON r.video_id = v.id"
+	                " WHERE analysis_status = 'COMPLETED'", "59", 30000);
+	must_become(db, "SELECT analysis_status FROM videos WHERE id = 7", "FAILED", 5000);
+	proc_signal(a, SIGTERM);
+	proc_signal(b, SIGTERM);
+	must_exit(a, 0, 5000);
+	must_exit(b, 0, 5000);
+	must_equal(db, "SELECT count(*) FROM unstuck.workers", "0");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("pooler");
+	TCase *tc = story_case(s, "transaction mode");
+
+	tcase_add_loop_test(tc, both_kinds_of_queue_work_behind_a_pooler, 0, 2);
+	return check_main(s);
+}
