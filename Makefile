@@ -26,6 +26,7 @@ say       = $(if $(V),,@echo "  $(1) $(2)";)
 
 .PHONY: all tests deps demo test check lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%)
+	@:
 
 $(BUILD)/unstuck-worker:  $(BUILD)/obj/worker/main.o  $(BUILD)/libworker.a  $(BUILD)/libcommon.a
 $(BUILD)/unstuck-recover: $(BUILD)/obj/recover/main.o $(BUILD)/librecover.a $(BUILD)/libcommon.a
@@ -54,6 +55,7 @@ $(BUILD)/obj/%.o: %.c
 # Tests: tests/test_x.c (units) and tests/it_x.c (stories), each one Check program.
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c tests/it_*.c))
 tests: $(TESTS)
+	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS) $(CHECK_LIBS)
