@@ -175,7 +175,7 @@ create_table() {
 	  title           text,
 	  priority        int not null default 0,
 	  analysis_status text not null default 'METADATA_EXTRACTED',
-	  updated_at      timestamp not null default now() at time zone 'UTC');
+	  updated_at      timestamp not null default (now() at time zone 'UTC'));
 	create index on videos (analysis_status, priority desc, id);
 	-- No unique key on video_id: a result stored twice would be seen here.
 	create table analysis_results (
