@@ -156,6 +156,7 @@ static void make_template(PGconn *admin)
 	exec(admin, "CREATE DATABASE " TEMPLATE "_new TEMPLATE template0");
 	PGconn *conn = connect_to(TEMPLATE "_new");
 	exec(conn, sqltext("schema", NULL));
+	exec(conn, sqltext("roles", NULL));
 	PQfinish(conn);
 	exec(admin, "ALTER DATABASE " TEMPLATE "_new RENAME TO " TEMPLATE);
 }
