@@ -90,6 +90,9 @@ int mapping_check(const struct mapping *m, struct session *session, struct findi
 /* The first of its errors: for a worker at its start. mapping_resolve() asks only for what recover needs too. */
 int mapping_must_work(const struct mapping *m, struct session *session, struct error *err);
 
+/* The part of it that recover tells: a large table without an index that finds its PROCESSING rows. */
+int mapping_check_recover(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
+
 /* The SQL of a statement, filled (caller frees). NULL and err when the mapping cannot have it. */
 MUST_CHECK char *mapping_statement(const struct mapping *m, enum statement s, struct error *err);
 const char *statement_name(enum statement s);	/* "claim": its "-- name:" in sql/ */

@@ -384,6 +384,27 @@ static int check_mapped(struct check *c)
 	return check_indexes(c) < 0 || check_time(c) < 0 || check_triggers(c) < 0 ? -1 : 0;
 }
 
+int mapping_check_recover(const struct mapping *m, struct session *session, struct findings *out, struct error *err)
+{
+	struct check c = { .m = m, .session = session, .out = out, .err = err, .table = BUF_INIT };
+	char *large = NULL;
+	int rc = 0;
+
+	if (m->own)
+		return 0;
+	ident_quote(&c.table, m->schema);
+	buf_addc(&c.table, '.');
+	ident_quote(&c.table, m->table);
+	/* Few pages are read faster than a hint about them. */
+	rc = session_value(session, err, &large, "SELECT relpages > 1000 FROM pg_catalog.pg_class WHERE oid = $1::text::regclass",
+	                   1, &(const char *){ c.table.data });
+	if (rc == 0 && large != NULL && strcmp(large, "t") == 0)
+		rc = check_recover_index(&c);
+	free(large);
+	buf_release(&c.table);
+	return rc;
+}
+
 static bool is_clean(const struct findings *f, size_t from)
 {
 	for (size_t i = from; i < f->len; i++)

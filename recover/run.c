@@ -146,6 +146,18 @@ static void note_setup(struct run *r)
 		                  "unstuckctl init adds them");
 }
 
+/* A preview that had to read all of a large table says what would make it quick. */
+static void note_index(struct run *r, struct target *t)
+{
+	struct findings found = FINDINGS_INIT;
+	struct error ignored = ERROR_INIT;
+
+	if (r->dry_run && mapping_check_recover(&t->mapping, &r->session, &found, &ignored) == 0)
+		for (size_t i = 0; i < found.len; i++)
+			tell_note(r->ask, "queue %s: %s", target_name(t), found.v[i].text);
+	findings_release(&found);
+}
+
 /* What makes the preview of a queue less certain than it looks. */
 static void note_doubts(struct run *r, struct target *t)
 {
@@ -154,6 +166,7 @@ static void note_doubts(struct run *r, struct target *t)
 
 	if (!r->first)
 		return;
+	note_index(r, t);
 	if (target_zone_matters(t, &r->session, &matters, &ignored) == 0 && matters)
 		tell_note(r->ask, "queue %s: %s.%s is a timestamp without time zone and is read as UTC; say the "
 		                  "application's zone with %s if that is wrong", target_name(t), t->mapping.source,

@@ -337,15 +337,20 @@ START_TEST(many_lines_wake_the_workers_once)
 }
 END_TEST
 
-START_TEST(who_may_only_enqueue_can_load_lines)
+START_TEST(who_may_only_enqueue_can_load_lines_and_cancel)
 {
-	struct testdb *db = must_have_db();
+	struct testdb *db = must_have_empty_db();
 	const char *url = story_text("postgresql:///%s?host=%s&user=producer", db->name, server_dir());
 
+	must_ctl(db, 0, "init");
 	must_sql(db, "DROP ROLE IF EXISTS producer; CREATE ROLE producer LOGIN IN ROLE unstuck_enqueue");
 	must_run(0, NULL, "unstuckctl", "-d", url, "enqueue", "q");
 	must_run(0, (&(struct proc_options){ .input = "1\n2\n" }), "unstuckctl", "-d", url, "enqueue", "q", "--lines");
 	must_equal(db, "SELECT count(*) FROM unstuck.jobs", "3");
+	must_hold(proc_out(must_run(0, NULL, "unstuckctl", "-d", url, "cancel", "1")), "1 cancelled\n");
+	must_hold(proc_err(must_run(1, NULL, "unstuckctl", "-d", url, "cancel", "1")), "only a job that waits or runs");
+	must_hold(proc_out(must_run(0, NULL, "unstuckctl", "-d", url, "retry", "1")), "1 put back\n");
+	must_hold(proc_err(must_run(1, NULL, "unstuckctl", "-d", url, "jobs")), "permission denied for table jobs");
 	must_sql(db, "DROP ROLE producer");
 }
 END_TEST
@@ -572,7 +577,7 @@ START_TEST(a_mapped_table_is_counted_in_the_same_words)
 
 	must_have_table(db, 10);
 	must_sql(db, "UPDATE videos SET analysis_status = 'METADATA_EXTRACTING' WHERE id = 1;"
-	         "UPDATE videos SET analysis_status = 'PROCESSING', updated_at = now() AT TIME ZONE 'UTC' - interval '2 hours' WHERE id = 2;"
+	         "UPDATE videos SET analysis_status = 'PROCESSING', updated_at = now() AT TIME ZONE 'UTC' - interval '121 min' WHERE id = 2;"
 	         "UPDATE videos SET analysis_status = 'VIDEO_ANALYSIS_COMPLETED' WHERE id IN (3, 4);"
 	         "UPDATE videos SET analysis_status = 'ANALYSIS_FAILED' WHERE id = 5;"
 	         "UPDATE videos SET analysis_status = 'UPLOADED' WHERE id = 6; UPDATE videos SET source_id = 'yt-none' WHERE id = 7");
@@ -658,7 +663,7 @@ int main(void)
 	tcase_add_loop_test(lines, a_bad_line_is_named_and_nothing_is_stored, 0, (int)ARRAY_LEN(bad_lines));
 	tcase_add_test(lines, a_nul_byte_in_a_line_is_named);
 	tcase_add_test(lines, many_lines_wake_the_workers_once);
-	tcase_add_test(lines, who_may_only_enqueue_can_load_lines);
+	tcase_add_test(lines, who_may_only_enqueue_can_load_lines_and_cancel);
 
 	tcase_add_test(lists, jobs_in_json_keep_every_digit);
 	tcase_add_test(lists, jobs_are_filtered_by_queue_and_status);

@@ -1175,11 +1175,31 @@ END_TEST
 #define ADD(test) tcase_add_test(tc, test)
 #define ADD_EACH(test, table) tcase_add_loop_test(tc, test, 0, (int)(sizeof(table) / sizeof *(table)))
 
+START_TEST(a_large_table_without_an_index_is_named)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "CREATE TABLE big (id bigserial PRIMARY KEY, status text, updated_at timestamptz, filler text);"
+	             "INSERT INTO big (status, updated_at, filler) SELECT 'DONE', now(), repeat('x', 500) FROM generate_series(1, 20000);"
+	             "ANALYZE big");
+	p = must_run(0, NULL, "unstuck-recover", "-d", db->url, "--dry-run", "--table", "big", "--status-column", "status",
+	             "--processing", "PROCESSING", "--reset-to", "READY");
+	ck_assert_ptr_nonnull(strstr(proc_err(p), "CREATE INDEX CONCURRENTLY ON public.big (\"updated_at\")"
+	                                          " WHERE \"status\" = 'PROCESSING'"));
+	must_sql(db, "CREATE INDEX ON public.big (\"updated_at\") WHERE \"status\" = 'PROCESSING'");
+	p = must_run(0, NULL, "unstuck-recover", "-d", db->url, "--dry-run", "--table", "big", "--status-column", "status",
+	             "--processing", "PROCESSING", "--reset-to", "READY");
+	ck_assert_ptr_null(strstr(proc_err(p), "CREATE INDEX"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("recover");
 	TCase *tc = story_case(s, "preview");
 
+	ADD(a_large_table_without_an_index_is_named);
 	ADD(a_dry_run_changes_nothing);
 	ADD(the_json_report_has_the_keys_of_the_manual_and_no_others);
 	ADD(numbers_of_the_shown_columns_come_through_untouched);
