@@ -503,6 +503,16 @@ START_TEST(retry_puts_failed_and_cancelled_jobs_back)
 }
 END_TEST
 
+START_TEST(a_retry_does_not_break_a_unique_key)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "SELECT unstuck.enqueue('q', unique_key => 'k'); UPDATE unstuck.jobs SET status = 'FAILED';"
+	         "SELECT unstuck.enqueue('q', unique_key => 'k')");
+	must_hold(proc_err(must_ctl(db, 1, "retry", "1")), "1: is FAILED: another unfinished job has its unique_key");
+}
+END_TEST
+
 START_TEST(all_that_failed_in_a_queue_is_put_back)
 {
 	struct testdb *db = must_have_db();
@@ -679,6 +689,7 @@ int main(void)
 
 	tcase_add_test(changes, cancel_ends_what_waits_or_runs_and_names_the_rest);
 	tcase_add_test(changes, retry_puts_failed_and_cancelled_jobs_back);
+	tcase_add_test(changes, a_retry_does_not_break_a_unique_key);
 	tcase_add_test(changes, all_that_failed_in_a_queue_is_put_back);
 	return check_main(s);
 }

@@ -1,0 +1,397 @@
+-- claim
+WITH picked_1 AS MATERIALIZED (
+  SELECT '{}'::bigint[] || ARRAY(
+           SELECT t."id" FROM "public"."videos" AS t
+            WHERE t."analysis_status" = 'METADATA_EXTRACTED'
+              AND (SELECT k.not_before FROM unstuck.claims AS k
+                    WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
+                      AND k.not_before > statement_timestamp()) IS NULL
+              AND (deleted_at IS NULL -- live ones
+              )
+            ORDER BY priority DESC, id
+           
+            LIMIT $1::int - cardinality('{}'::bigint[])
+            FOR NO KEY UPDATE SKIP LOCKED) AS ids
+), picked_2 AS MATERIALIZED (
+  SELECT (SELECT ids FROM picked_1) || ARRAY(
+           SELECT t."id" FROM "public"."videos" AS t
+            WHERE t."analysis_status" = 'METADATA_EXTRACTING'
+              AND (SELECT k.not_before FROM unstuck.claims AS k
+                    WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
+                      AND k.not_before > statement_timestamp()) IS NULL
+              AND (deleted_at IS NULL -- live ones
+              )
+            ORDER BY priority DESC, id
+           
+            LIMIT $1::int - cardinality((SELECT ids FROM picked_1))
+            FOR NO KEY UPDATE SKIP LOCKED) AS ids
+), me AS MATERIALIZED (
+  SELECT w.worker_id FROM unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM picked_2) > 0
+   FOR KEY SHARE
+), claimed AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'PROCESSING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+   WHERE t."id" = ANY ((SELECT ids FROM picked_2)::bigint[]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING t."id" AS key, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload
+), noted AS (
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
+  SELECT 'public.videos', c.id, 'videos', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp()
+    FROM claimed AS c
+  ON CONFLICT (source, job_id) DO UPDATE
+     SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE',
+         attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.attempts + 1 END,
+         failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
+         recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
+         row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
+  RETURNING k.job_id, k.claim_id, k.attempts, k.failures
+)
+SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload
+  FROM claimed AS c JOIN noted AS n ON n.job_id = c.id
+ ORDER BY array_position((SELECT ids FROM picked_2), c.key);
+
+-- complete
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+), locked AS MATERIALIZED (
+  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running
+    FROM "public"."videos" AS t
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" IN ('PROCESSING', 'METADATA_EXTRACTING', 'METADATA_EXTRACTED')
+   ORDER BY t."id"
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.key, l.id, r.result
+    FROM locked AS l JOIN r ON r.id = l.id
+    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
+   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
+     AND r.result::jsonb IS NOT NULL
+     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
+   FOR NO KEY UPDATE OF k
+), written AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'VIDEO_ANALYSIS_COMPLETED', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM mine AS m
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = m.key
+  RETURNING m.id
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
+    FROM written AS s
+   WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+  RETURNING s.id
+)
+SELECT s.id FROM stored AS s;
+
+-- complete_all
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+), locked AS MATERIALIZED (
+  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running
+    FROM "public"."videos" AS t
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" IN ('PROCESSING', 'METADATA_EXTRACTING', 'METADATA_EXTRACTED')
+   ORDER BY t."id"
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.key, l.id, r.result
+    FROM locked AS l JOIN r ON r.id = l.id
+    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
+   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
+     AND r.result::jsonb IS NOT NULL
+     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
+   FOR NO KEY UPDATE OF k
+), written AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'VIDEO_ANALYSIS_COMPLETED', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM mine AS m
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = m.key
+  RETURNING m.id
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
+    FROM written AS s
+   WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+  RETURNING s.id
+)
+SELECT unnest(a.ids) AS id
+  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
+ WHERE a.every = 1;
+
+-- fail
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+             AS r(id, claim_id, kind, error, delay, reason, raw)
+), kept AS (
+  INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)
+  SELECT 'videos', 'public.videos', r.id, r.claim_id, $3::uuid, coalesce(r.reason, 'failed'), r.raw
+    FROM r WHERE r.raw IS NOT NULL
+  ON CONFLICT DO NOTHING
+), locked AS MATERIALIZED (
+  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token
+    FROM "public"."videos" AS t
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" = 'PROCESSING'
+   ORDER BY t."id"
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.key, r.*, k.failures
+    FROM locked AS l JOIN r ON r.id = l.id
+    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
+   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'
+   FOR NO KEY UPDATE OF k
+), decided AS MATERIALIZED (
+  SELECT m.key, m.id, m.kind, m.error, clock_timestamp() + make_interval(secs => least(greatest(m.delay, 0), 1e9)) AS retry_at,
+         m.kind = 'later' OR m.kind = 'retry' AND m.failures + 1 < 5 AS again
+    FROM mine AS m
+), written AS (
+  UPDATE "public"."videos" AS t
+     SET "analysis_status" = CASE WHEN d.again THEN 'METADATA_EXTRACTING'::text ELSE 'ANALYSIS_FAILED'::text END, "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM decided AS d
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = d.key
+  RETURNING d.*
+)
+UPDATE unstuck.claims AS k
+   SET state = CASE WHEN s.again THEN 'RETRY' ELSE 'DEAD' END,
+       failures = k.failures + (s.kind <> 'later')::int,
+       last_error = coalesce(left(s.error, 8000), k.last_error),
+       not_before = CASE WHEN s.again THEN s.retry_at END,
+       ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
+  FROM written AS s
+ WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+RETURNING s.id, CASE WHEN s.again THEN 'PENDING' ELSE 'FAILED' END AS status;
+
+-- late
+INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)
+SELECT 'videos', 'public.videos', r.id, r.claim_id, $3::uuid, r.reason, coalesce(r.raw, '')
+  FROM unnest($1::text[], $2::bigint[], $4::text[], $5::bytea[]) AS r(id, claim_id, reason, raw)
+ON CONFLICT DO NOTHING;
+
+-- release
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started)
+), locked AS MATERIALIZED (
+  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token
+    FROM "public"."videos" AS t
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" = 'PROCESSING'
+   ORDER BY t."id"
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.key, r.*, k.failures
+    FROM locked AS l JOIN r ON r.id = l.id
+    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
+   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'
+   FOR NO KEY UPDATE OF k
+), written AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'METADATA_EXTRACTING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM mine AS m
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = m.key
+  RETURNING m.id, m.started
+)
+UPDATE unstuck.claims AS k
+   SET state = 'RELEASED', attempts = greatest(0, k.attempts - (NOT s.started)::int),
+       ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
+  FROM written AS s
+ WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+RETURNING s.id;
+
+-- release_all
+WITH held AS MATERIALIZED (
+  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = 'public.videos' AND k.queue = 'videos'
+), keys AS MATERIALIZED (
+  SELECT ARRAY(SELECT h.job_id FROM held AS h) AS ids
+), locked AS MATERIALIZED (
+  SELECT t."id" AS key, t."id"::text AS id FROM "public"."videos" AS t
+   WHERE t."id" = ANY ((SELECT ids FROM keys)::bigint[]) AND t."analysis_status" = 'PROCESSING'
+   ORDER BY t."id"
+   FOR NO KEY UPDATE
+), mine AS MATERIALIZED (
+  SELECT l.key, l.id, k.claim_id
+    FROM locked AS l
+    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE'
+   FOR NO KEY UPDATE OF k
+), written AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'METADATA_EXTRACTING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM mine AS m
+   WHERE t."id" = ANY ((SELECT ids FROM keys)::bigint[]) AND t."id" = m.key
+  RETURNING m.id, m.claim_id
+), ended AS (
+  UPDATE unstuck.claims AS k
+     SET state = CASE WHEN s.id IS NOT NULL THEN 'RELEASED' ELSE 'DEAD' END,
+         last_error = CASE WHEN s.id IS NOT NULL THEN k.last_error ELSE 'the row was changed by another program' END,
+         ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
+    FROM held AS h LEFT JOIN written AS s ON s.id = h.job_id
+   WHERE k.source = 'public.videos' AND k.job_id = h.job_id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
+     AND k.worker_id = $1::uuid AND k.state = 'ACTIVE'
+     AND (s.id IS NOT NULL
+          OR (SELECT t."analysis_status" = 'PROCESSING' FROM "public"."videos" AS t WHERE t."id" = h.job_id::bigint) IS NOT TRUE)
+)
+SELECT s.id, s.claim_id FROM written AS s;
+
+-- classify
+SELECT r.id,
+       CASE WHEN k.job_id IS NULL THEN 'missing'
+            WHEN k.claim_id <> r.claim_id OR k.worker_id IS DISTINCT FROM $3::uuid THEN 'fenced'
+            WHEN k.state = 'DONE' THEN 'already'
+            WHEN l.id IS NULL THEN 'missing'
+            WHEN k.state = 'DEAD' THEN CASE WHEN l.given_up THEN 'failed' ELSE 'fenced' END
+            WHEN k.state = 'ACTIVE' THEN CASE WHEN l.running THEN 'mine' ELSE 'fenced' END
+            WHEN l.waits THEN 'reset'
+            ELSE 'fenced' END AS verdict
+  FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
+  LEFT JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = r.id AND k.job_id = ANY ($1::text[])
+  LEFT JOIN (SELECT t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running,
+                    t."analysis_status" IN ('METADATA_EXTRACTING', 'METADATA_EXTRACTED') AS waits, t."analysis_status" = 'ANALYSIS_FAILED' AS given_up
+               FROM "public"."videos" AS t WHERE t."id" = ANY ($1::text[]::bigint[])) AS l ON l.id = r.id;
+
+-- held
+WITH mine AS MATERIALIZED (
+  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = 'public.videos' AND k.queue = 'videos'
+)
+SELECT m.job_id AS id, m.claim_id FROM mine AS m
+ WHERE (SELECT t."analysis_status" = 'PROCESSING' FROM "public"."videos" AS t WHERE t."id" = m.job_id::bigint)
+ ORDER BY m.claim_id;
+
+-- stuck
+WITH ask AS (
+  SELECT make_interval(secs => $1::float8) AS timeout, $2::bool AS ignore_liveness
+), found AS (
+  SELECT t."id"::text AS id, t.xmin::text AS token, c.claim_id, c.worker_id,
+         CASE WHEN c.worker_id IS NULL THEN (t."updated_at" AT TIME ZONE 'Europe/Berlin') ELSE c.claimed_at END AS since,
+         true AND coalesce(c.recoveries, 0) >= $6::int AS poisoned, (SELECT row_to_json(o.*) FROM (SELECT t."source_id") AS o) AS show
+    FROM "public"."videos" AS t
+    LEFT JOIN LATERAL (
+         SELECT k.claim_id, CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END AS worker_id, k.claimed_at,
+                CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END AS recoveries
+           FROM unstuck.claims AS k
+          WHERE k.source = 'public.videos' AND k.job_id = t."id"::text
+          LIMIT 1) AS c ON true
+   WHERE t."analysis_status" = 'PROCESSING'
+), known AS (
+  SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
+         statement_timestamp() - f.since AS age,
+         statement_timestamp() - w.beat_at AS silence,
+         w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
+         w.seen_n = w.beat_n
+           AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
+           AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
+    FROM found AS f LEFT JOIN unstuck.workers AS w ON w.worker_id = f.worker_id
+), judged AS (
+  SELECT k.*,
+         CASE WHEN (SELECT ignore_liveness FROM ask) THEN
+                CASE WHEN k.age > (SELECT timeout FROM ask)
+                     THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
+                     WHEN k.registered THEN 'alive' END
+              WHEN k.worker_id IS NULL THEN
+                CASE WHEN k.age > (SELECT timeout FROM ask) THEN 'timeout' END
+              WHEN NOT k.registered THEN 'worker_lost'
+              WHEN NOT k.silent THEN 'alive'
+              WHEN k.watched THEN 'worker_lost'
+              ELSE 'worker_suspect' END AS reason,
+         CASE WHEN k.worker_id IS NULL
+                THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM k.age)))
+              WHEN NOT k.registered
+                THEN format('worker %s is not registered; job claimed %s s ago',
+                            k.worker_id, trunc(extract(epoch FROM k.age)))
+              WHEN k.silent
+                THEN format('worker %s on %s silent for %s s; job claimed %s s ago', k.worker_id, k.host,
+                            trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age)))
+              ELSE format('worker %s on %s alive, its last beat %s s ago; job claimed %s s ago', k.worker_id, k.host,
+                          trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age))) END AS observed
+    FROM known AS k
+)
+SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
+       trunc(extract(epoch FROM v.age))::bigint AS age_s, v.worker_id::text AS worker, v.reason,
+       CASE WHEN v.reason = 'alive' THEN 'none' WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action,
+       v.show::text AS show, v.observed
+  FROM judged AS v
+ WHERE v.reason IS NOT NULL AND (v.reason <> 'alive' OR $3::bool)
+ ORDER BY v.age DESC NULLS LAST, v.id
+ LIMIT $4::int OFFSET $5::int;
+
+-- reset
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+), ask AS (
+  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
+), locked AS MATERIALIZED (
+  SELECT t."id", t."id"::text AS unstuck_id, t.xmin::text AS unstuck_token, (t."updated_at" AT TIME ZONE 'Europe/Berlin') AS unstuck_touched
+    FROM "public"."videos" AS t
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" = 'PROCESSING'
+   ORDER BY t."id"
+   FOR NO KEY UPDATE SKIP LOCKED
+), found AS (
+  SELECT t."id" AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
+         CASE WHEN c.worker_id IS NULL THEN t.unstuck_touched ELSE c.claimed_at END AS since,
+         true AND coalesce(c.recoveries, 0) >= $5::int AS poisoned
+    FROM locked AS t JOIN r ON r.id = t.unstuck_id AND r.token = t.unstuck_token
+    LEFT JOIN LATERAL (
+         SELECT k.claim_id, CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END AS worker_id, k.claimed_at,
+                CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END AS recoveries
+           FROM unstuck.claims AS k
+          WHERE k.source = 'public.videos' AND k.job_id = t."id"::text
+          LIMIT 1) AS c ON true
+), known AS (
+  SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
+         statement_timestamp() - f.since AS age,
+         statement_timestamp() - w.beat_at AS silence,
+         w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
+         w.seen_n = w.beat_n
+           AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
+           AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
+    FROM found AS f LEFT JOIN unstuck.workers AS w ON w.worker_id = f.worker_id
+), judged AS (
+  SELECT k.*,
+         CASE WHEN (SELECT ignore_liveness FROM ask) THEN
+                CASE WHEN k.age > (SELECT timeout FROM ask)
+                     THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
+                     WHEN k.registered THEN 'alive' END
+              WHEN k.worker_id IS NULL THEN
+                CASE WHEN k.age > (SELECT timeout FROM ask) THEN 'timeout' END
+              WHEN NOT k.registered THEN 'worker_lost'
+              WHEN NOT k.silent THEN 'alive'
+              WHEN k.watched THEN 'worker_lost'
+              ELSE 'worker_suspect' END AS reason,
+         CASE WHEN k.worker_id IS NULL
+                THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM k.age)))
+              WHEN NOT k.registered
+                THEN format('worker %s is not registered; job claimed %s s ago',
+                            k.worker_id, trunc(extract(epoch FROM k.age)))
+              WHEN k.silent
+                THEN format('worker %s on %s silent for %s s; job claimed %s s ago', k.worker_id, k.host,
+                            trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age)))
+              ELSE format('worker %s on %s alive, its last beat %s s ago; job claimed %s s ago', k.worker_id, k.host,
+                          trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age))) END AS observed
+    FROM known AS k
+), done AS (
+  UPDATE "public"."videos" AS t
+     SET "analysis_status" = CASE WHEN v.poisoned THEN 'ANALYSIS_FAILED'::text ELSE 'METADATA_EXTRACTING'::text END, "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM judged AS v
+   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = v.key AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
+  RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+), noted AS (
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
+  SELECT 'public.videos', d.id, 'videos', nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
+         1, pg_current_xact_id()::xid::text, d.observed, clock_timestamp()
+    FROM done AS d
+  ON CONFLICT (source, job_id) DO UPDATE
+     SET claim_id = CASE WHEN k.state = 'ACTIVE' THEN k.claim_id ELSE EXCLUDED.claim_id END,
+         worker_id = CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END,
+         state = EXCLUDED.state,
+         attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.attempts END,
+         failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
+         recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.recoveries + 1 END,
+         row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
+), entered AS (
+  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
+  SELECT 'videos', 'public.videos', d.id, CASE WHEN d.worker_id IS NOT NULL THEN d.claim_id END, d.worker_id, d.action, d.reason
+    FROM done AS d
+)
+SELECT d.id, d.action, d.reason FROM done AS d;
+
+-- processing
+SELECT count(*) FROM "public"."videos" AS t WHERE t."analysis_status" = 'PROCESSING';
+
+-- ageless
+SELECT count(*) FROM "public"."videos" AS t
+ WHERE t."analysis_status" = 'PROCESSING' AND (t."updated_at" AT TIME ZONE 'Europe/Berlin') IS NULL
+   AND (SELECT k.state = 'ACTIVE' FROM unstuck.claims AS k
+         WHERE k.source = 'public.videos' AND k.job_id = t."id"::text) IS NOT TRUE;
+
