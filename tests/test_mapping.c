@@ -13,6 +13,7 @@
 #include "buf.h"
 #include "check_main.h"
 #include "mapping.h"
+#include "words.h"
 
 /* A queue as the settings give it, and what the catalog would say about its table. */
 static const struct golden {
@@ -55,7 +56,7 @@ static char **words_of(const char *const *from)
 	return to;
 }
 
-/* What mapping_init() and mapping_resolve() would have made of it. Lives as long as the test. */
+/* What mapping_init() and mapping_resolve() would have made of it; mapping_end() frees it. */
 static void mapping_of(const struct golden *g, struct queue_settings *q, struct mapping *m)
 {
 	*q = (struct queue_settings){
@@ -83,6 +84,17 @@ static void mapping_of(const struct golden *g, struct queue_settings *q, struct 
 	m->result_type = g->result ? xstrdup(g->result_type) : NULL;
 }
 
+static void mapping_end(struct queue_settings *q, struct mapping *m)
+{
+	char *texts[] = { q->name, q->table, q->processing, q->done, q->failed, q->reset_to, q->where, q->order_by, q->timezone,
+	                  q->on_success, q->result };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		free(texts[i]);
+	words_free(q->ready);
+	mapping_release(m);
+}
+
 /* All statements that the mapping can have, in one text. */
 static void all_statements(const struct golden *g, struct buf *out)
 {
@@ -97,6 +109,7 @@ static void all_statements(const struct golden *g, struct buf *out)
 		buf_addf(out, "-- %s\n%s;\n\n", statement_name(s), sql ? sql : err.text);
 		free(sql);
 	}
+	mapping_end(&q, &m);
 }
 
 static char *golden_path(const struct golden *g)
@@ -128,6 +141,9 @@ START_TEST(statements_are_what_they_were)
 		;
 	ck_assert_msg(made.len == kept.len && n == made.len, "%s differs from byte %zu:\nkept: %.120s\nmade: %.120s", path, n,
 	              buf_text(&kept) + n, buf_text(&made) + n);
+	buf_release(&made);
+	buf_release(&kept);
+	free(path);
 }
 END_TEST
 
@@ -145,6 +161,7 @@ START_TEST(no_placeholder_and_no_bare_name_is_left)
 		ck_assert_ptr_nonnull(strstr(made.data, "\"My App\".\"Order\"\"s\""));
 		ck_assert_ptr_nonnull(strstr(made.data, "'it''s \"odd\"'"));
 	}
+	buf_release(&made);
 }
 END_TEST
 
