@@ -7,9 +7,9 @@
 #include "ctl.h"
 
 struct change {
-	const char *statement;		/* in sql/ctl.sql: $1 id -> done, status before */
+	const char *statement;		/* in sql/ctl.sql: $1 id -> whether it did */
 	const char *done;		/* "cancelled" */
-	const char *refused;		/* why a status does not allow it */
+	const char *(*refused)(const char *status);	/* why not; status NULL: not known */
 	const char *(*hint)(const char *status_before);	/* NULL: none; may give NULL */
 };
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "buf.h"
 #include "change.h"
 #include "sqltext.h"
@@ -36,11 +37,17 @@ static enum exit_status retry_failed(struct ctl *ctl)
 	return ctl_failed(ctl);
 }
 
+static const char *refused(const char *status)
+{
+	if (status != NULL && (strcmp(status, "FAILED") == 0 || strcmp(status, "CANCELLED") == 0))
+		return "another unfinished job has its unique_key";
+	return "only a FAILED or CANCELLED job can be put back";
+}
+
 enum exit_status retry_run(struct ctl *ctl)
 {
 	static const struct change retry = {
-		.statement = "retry", .done = "put back",
-		.refused = "only a FAILED or CANCELLED job can be put back",
+		.statement = "retry", .done = "put back", .refused = refused,
 	};
 
 	if (!ctl->opt.all_failed && ctl->opt.queue != NULL)

@@ -38,7 +38,7 @@ headline() {
 }
 
 say() {
-	printf '%s\n' "$*" | fold -s -w 78
+	printf '%s\n' "$*" | fold -s -w 78 | sed 's/ *$//'
 }
 
 # Show a command as one would type it.
@@ -54,18 +54,22 @@ run() {
 
 die() {
 	echo "demo: $*" >&2
+	if [ -s worker.log ]; then
+		echo "demo: the last lines of the worker's log:" >&2
+		tail -n 5 worker.log >&2
+	fi
 	exit 1
 }
 
 # ---- the database ----
 
 sql() {
-	psql "$DATABASE_URL" -X -q -A -t -v ON_ERROR_STOP=1 -c "$1"
+	psql "$DATABASE_URL" -X -q -A -t -P pager=off -v ON_ERROR_STOP=1 -c "$1"
 }
 
 # A table for people.
 table() {
-	psql "$DATABASE_URL" -X -q -P footer=off -v ON_ERROR_STOP=1 -c "$1"
+	psql "$DATABASE_URL" -X -q -P footer=off -P pager=off -v ON_ERROR_STOP=1 -c "$1"
 }
 
 done_count() {
@@ -80,7 +84,7 @@ statuses() {
 
 # Its log goes to worker.log, as the settings say.
 start_worker() {
-	command_line unstuck-worker "run $*"
+	command_line unstuck-worker run "$@" "&"
 	unstuck-worker run "$@" </dev/null &
 	worker=$!
 }
@@ -101,8 +105,11 @@ bar() {	# done, total
 # Show the progress until so many jobs are done. The worker must be there all the while, or have drained.
 progress() {	# target
 	shown=-1
+	before=-1
 	while :; do
 		n=$(done_count)
+		[ "$n" = "$before" ] || moved=$(date +%s) before=$n
+		[ $(($(date +%s) - moved)) -lt 30 ] || die "no job was finished for 30 s"
 		if [ -n "$on_terminal" ]; then
 			bar "$n" "$total"
 		elif [ $((n * 10 / total)) -gt "$shown" ]; then
@@ -218,7 +225,7 @@ write_settings() {
 		timezone   = UTC
 		order_by   = priority DESC, id
 		payload    = source_id
-		show       = source_id
+		show       = title
 		handler    = "$root/examples/inspect-file"
 		env        = DEMO_DELAY
 		on_success = INSERT INTO analysis_results (video_id, bytes, sha256, mime, lines, short_summary)
@@ -239,7 +246,7 @@ stop_with_term() {
 	kill -TERM "$worker"
 	wait_for_worker
 	say "It ended with status $status. Its last log line:"
-	grep 'event=shutdown' worker.log | tail -n 1 | tr ' ' '\n' | paste -s -d ' ' | fold -s -w 74 | sed 's/^/    /'
+	grep 'event=shutdown' worker.log | tail -n 1 | tr ' ' '\n' | paste -s -d ' ' | fold -s -w 74 | sed 's/^/    /; s/ *$//'
 	statuses
 	left=$(sql "select count(*) from videos where analysis_status = 'PROCESSING'")
 	[ "$left" = 0 ] || die "$left rows are still PROCESSING after TERM"
@@ -254,14 +261,15 @@ kill_in_the_middle() {
 	kill -KILL "$worker"
 	wait_for_worker
 	statuses
-	say "Nobody works on the PROCESSING rows any more. Other programs leave them so for ever."
+	say "Nobody works on the PROCESSING rows any more. Without a recovery they stay so for ever."
 }
 
 recover() {
 	headline "Recover: first look, then do"
 	# A fact to wait for: the dead worker has been silent for worker_timeout.
-	until [ "$(sql 'select count(*) from unstuck.workers where beat_at < now() - make_interval(secs => timeout_s)')" -gt 0 ]; do
-		[ -n "$(sql 'select 1 from unstuck.workers')" ] || break
+	for _ in $(seq 100); do
+		silent=$(sql "select count(*) from unstuck.workers where beat_at < now() - make_interval(secs => timeout_s)")
+		[ "$silent" = 0 ] || break
 		sleep 0.2
 	done
 	run unstuck-recover --dry-run

@@ -64,13 +64,17 @@ SELECT id, queue, status, priority, attempts, recoveries,
  ORDER BY id DESC
  LIMIT $3::bigint;
 
+-- name: status
+-- $1 id
+SELECT status FROM unstuck.jobs WHERE id = $1::bigint;
+
 -- name: cancel
--- $1 id -> done, what it was (null: no such job)
-SELECT unstuck.cancel($1::bigint) AS done, (SELECT status FROM unstuck.jobs WHERE id = $1::bigint) AS status;
+-- $1 id -> whether it did
+SELECT unstuck.cancel($1::bigint);
 
 -- name: retry
--- $1 id -> the same
-SELECT unstuck.retry($1::bigint) AS done, (SELECT status FROM unstuck.jobs WHERE id = $1::bigint) AS status;
+-- $1 id -> whether it did
+SELECT unstuck.retry($1::bigint);
 
 -- name: retry_failed
 -- $1 queue, $2 last id of the batch before -> last id looked at (null: none left), how many were put back

@@ -1,0 +1,310 @@
+/*
+ * it_plans.c - what the statements themselves promise, whatever the planner thinks:
+ * limits, plans, lock order, and one holder for each row.
+ */
+#include "story.h"
+
+#include <stdio.h>
+
+#include "buf.h"
+#include "mapping.h"
+#include "settings.h"
+#include "worker_story.h"
+
+#define W1 "11111111-1111-4111-8111-111111111111"
+
+static const char own_queue[] = "[queue mail]\nhandler = true\n";
+static const char mapped_queue[] = "[queue videos]\ntable = videos\nstatus = analysis_status\nready = METADATA_EXTRACTED OTHER\n"
+                                   "payload = source_id\nhandler = true\n";
+
+/* The statements of a queue as the worker has them, and a session that they run in. */
+struct bench {
+	struct settings set;
+	struct session session;
+	struct mapping map;
+};
+
+static void must_open(struct bench *b, struct testdb *db, const char *queue)
+{
+	struct problems problems = PROBLEMS_INIT;
+	struct error err = ERROR_INIT;
+
+	settings(db, "%s", queue);
+	ck_assert_int_eq(settings_load(&b->set, "unstuck.ini", (struct flag_setting[]){ { NULL, NULL, NULL } }, &problems), 0);
+	ck_assert_msg(session_open(&b->session, db->url, "it_plans", &err) == 0 && mapping_init(&b->map, &b->set.queues[0], &err) == 0
+	              && mapping_resolve(&b->map, &b->session, &err) == 0, "%s", err.text);
+	must_sql(db, "INSERT INTO unstuck.workers (worker_id, host, pid, version, heartbeat_s, timeout_s)"
+	             " VALUES ('" W1 "', 'here', 1, '0', 10, 60) ON CONFLICT DO NOTHING");
+}
+
+static void bench_close(struct bench *b)
+{
+	session_close(&b->session);
+	mapping_release(&b->map);
+	settings_release(&b->set);
+}
+
+static void must_set(struct bench *b, const char *sql)
+{
+	PGresult *res = PQexec(b->session.conn, sql);
+
+	ck_assert_msg(PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
+	PQclear(res);
+}
+
+static PGresult *must_ask(struct bench *b, enum statement s, int n, const char *const *params)
+{
+	struct error err = ERROR_INIT;
+	char *sql = mapping_statement(&b->map, s, &err);
+	PGresult *res = sql ? session_exec(&b->session, &err, sql, n, params) : NULL;
+
+	ck_assert_msg(res != NULL, "%s: %s", statement_name(s), err.text);
+	free(sql);
+	return res;
+}
+
+/* The plan of a prepared statement, as text. */
+static const char *plan_of(struct bench *b, enum statement s, const char *types, const char *arguments)
+{
+	struct error err = ERROR_INIT;
+	char *sql = mapping_statement(&b->map, s, &err);
+	struct buf text = BUF_INIT;
+	PGresult *res;
+	const char *plan;
+
+	must_set(b, "DEALLOCATE ALL");
+	must_set(b, story_text("PREPARE s (%s) AS %s", types, sql));
+	res = PQexec(b->session.conn, story_text("EXPLAIN (COSTS OFF) EXECUTE s (%s)", arguments));
+	ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
+	for (int i = 0; i < PQntuples(res); i++)
+		buf_addf(&text, "%s\n", PQgetvalue(res, i, 0));
+	PQclear(res);
+	free(sql);
+	plan = story_text("%s", buf_text(&text));
+	buf_release(&text);
+	return plan;
+}
+
+static const struct { const char *queue, *fill; } kinds[] = {
+	{ own_queue, "INSERT INTO unstuck.jobs (queue) SELECT 'mail' FROM generate_series(1, 20000)" },
+	{ mapped_queue, "INSERT INTO videos (source_id, analysis_status) SELECT g, 'METADATA_EXTRACTED' FROM generate_series(1, 20000) g" },
+};
+
+/* Planners have been seen to run a LIMIT subquery once for each row of a join. */
+START_TEST(a_claim_takes_no_more_than_its_limit_under_any_plan)
+{
+	static const char *const off[] = { "", "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_indexscan = off;"
+		"SET enable_bitmapscan = off; SET enable_indexonlyscan = off", "SET enable_nestloop = off; SET enable_material = off",
+		"SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off" };
+	struct testdb *db = must_have_db();
+	struct bench b;
+
+	must_have_table(db, 1);
+	must_sql(db, "INSERT INTO unstuck.jobs (queue) VALUES ('mail'); ANALYZE unstuck.jobs; ANALYZE videos; ANALYZE unstuck.claims");
+	must_sql(db, "%s", kinds[_i].fill);
+	must_open(&b, db, kinds[_i].queue);
+	for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
+		must_set(&b, off[i][0] ? off[i] : "SELECT 1");
+		for (int n = 1; n <= 100; n *= 10) {
+			PGresult *res = must_ask(&b, STMT_CLAIM, 2, (const char *const[]){ story_text("%d", n), W1 });
+
+			ck_assert_int_eq(PQntuples(res), n);
+			PQclear(res);
+		}
+	}
+	must_equal(db, "SELECT (SELECT count(*) FROM unstuck.jobs WHERE status = 'PROCESSING')"
+	               " + (SELECT count(*) FROM unstuck.claims WHERE state = 'ACTIVE')", "444");
+	bench_close(&b);
+}
+END_TEST
+
+static const struct { enum statement s; const char *types, *arguments; } hot[] = {
+	{ STMT_CLAIM, "int, uuid", "10, '" W1 "'" },
+	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "'{1,2}', '{1,2}', '{1,2}', '" W1 "'" },
+	{ STMT_FAIL, "text[], bigint[], uuid, text[], text[], float8[], text[], bytea[]",
+	  "'{1}', '{1}', '" W1 "', '{retry}', '{x}', '{1}', '{NULL}', '{NULL}'" },
+	{ STMT_RELEASE, "text[], bigint[], uuid, bool[]", "'{1}', '{1}', '" W1 "', '{t}'" },
+	{ STMT_CLASSIFY, "text[], bigint[], uuid", "'{1}', '{1}', '" W1 "'" },
+	{ STMT_HELD, "uuid", "'" W1 "'" },
+	{ STMT_RELEASE_ALL, "uuid", "'" W1 "'" },
+	{ STMT_RESET, "text[], text[], float8, bool, int", "'{1}', '{1}', 3600, false, 3" },
+	{ STMT_STUCK, "float8, bool, bool, int, int, int", "3600, false, false, 1000, 0, 3" },
+};
+static const char *const statistics[] = { "analyzed empty", "analyzed full", "never analyzed" };
+
+/* A generic plan is what a prepared statement ends with; statistics are what autovacuum left. */
+START_TEST(no_hot_statement_scans_a_table)
+{
+	struct testdb *db = must_have_db();
+	struct bench b;
+	const char *analyze = "ANALYZE unstuck.jobs; ANALYZE unstuck.claims; ANALYZE unstuck.workers; ANALYZE videos";
+
+	must_have_table(db, 0);
+	must_sql(db, "CREATE INDEX ON videos (id) WHERE analysis_status = 'METADATA_EXTRACTED'; CREATE INDEX ON videos (id) WHERE analysis_status = 'OTHER';"
+	             "CREATE INDEX ON videos (updated_at) WHERE analysis_status = 'PROCESSING'");
+	must_sql(db, "ALTER TABLE unstuck.jobs SET (autovacuum_enabled = off); ALTER TABLE unstuck.claims SET (autovacuum_enabled = off);"
+	             "ALTER TABLE videos SET (autovacuum_enabled = off)");
+	if (_i == 0)
+		must_sql(db, "%s", analyze);
+	must_sql(db, "%s", kinds[0].fill);
+	must_sql(db, "%s", kinds[1].fill);
+	must_sql(db, "INSERT INTO unstuck.claims (source, job_id, queue, claim_id, state) SELECT 'public.videos', g, 'videos', g, 'DONE'"
+	             " FROM generate_series(1, 20000) g");
+	if (_i == 1)
+		must_sql(db, "%s", analyze);
+	for (size_t k = 0; k < 2; k++) {
+		must_open(&b, db, kinds[k].queue);
+		must_set(&b, "SET plan_cache_mode = force_generic_plan");
+		for (size_t i = 0; i < sizeof hot / sizeof *hot; i++) {
+			const char *plan = plan_of(&b, hot[i].s, hot[i].types, hot[i].arguments);
+
+			ck_assert_msg(strstr(plan, "Seq Scan on jobs") == NULL && strstr(plan, "Seq Scan on claims") == NULL
+			              && strstr(plan, "Seq Scan on videos") == NULL, "%s, %s:\n%s", statement_name(hot[i].s),
+			              statistics[_i], plan);
+		}
+		bench_close(&b);
+	}
+}
+END_TEST
+
+START_TEST(batches_in_opposite_order_do_not_deadlock)
+{
+	struct testdb *db = must_have_db();
+	struct bench b;
+	PGconn *conns[2] = { testdb_connect(db), testdb_connect(db) };
+	struct error err = ERROR_INIT;
+	char *release;
+
+	must_have_table(db, 0);
+	must_sql(db, "%s", kinds[_i].fill);
+	must_open(&b, db, kinds[_i].queue);
+	release = mapping_statement(&b.map, STMT_RELEASE, &err);
+	for (int round = 0; round < 30; round++) {
+		PGresult *res = must_ask(&b, STMT_CLAIM, 2, (const char *const[]){ "200", W1 });
+		struct buf ids[2] = { BUF_INIT, BUF_INIT }, claims[2] = { BUF_INIT, BUF_INIT }, yes = BUF_INIT;
+		int n = PQntuples(res);
+
+		ck_assert_int_eq(n, 200);
+		for (int i = 0; i < n; i++) {
+			const char *comma = i ? "," : "{";
+
+			buf_addf(&ids[0], "%s%s", comma, PQgetvalue(res, i, 0));
+			buf_addf(&claims[0], "%s%s", comma, PQgetvalue(res, i, 1));
+			buf_addf(&ids[1], "%s%s", comma, PQgetvalue(res, n - 1 - i, 0));
+			buf_addf(&claims[1], "%s%s", comma, PQgetvalue(res, n - 1 - i, 1));
+			buf_addf(&yes, "%st", comma);
+		}
+		PQclear(res);
+		buf_adds(&yes, "}");
+		for (int c = 0; c < 2; c++) {
+			buf_adds(&ids[c], "}");
+			buf_adds(&claims[c], "}");
+			ck_assert(PQsendQueryParams(conns[c], release, 4, NULL,
+			          (const char *const[]){ ids[c].data, claims[c].data, W1, yes.data }, NULL, NULL, 0));
+		}
+		int released = 0;
+		for (int c = 0; c < 2; c++) {
+			while ((res = PQgetResult(conns[c])) != NULL) {
+				ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
+				released += PQntuples(res);
+				PQclear(res);
+			}
+			buf_release(&ids[c]);
+			buf_release(&claims[c]);
+		}
+		ck_assert_int_eq(released, 200);
+		buf_release(&yes);
+	}
+	free(release);
+	PQfinish(conns[0]);
+	PQfinish(conns[1]);
+	bench_close(&b);
+}
+END_TEST
+
+START_TEST(many_workers_never_run_a_job_twice)
+{
+	struct testdb *db = must_have_db();
+	struct proc *workers[6];
+
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 1500)");
+	must_have_table(db, 300);
+	settings(db, "[worker]\nconcurrency = 3\n[queue mail]\nhandler = true\n%s", mapped_queue);
+	for (size_t i = 0; i < 6; i++)
+		workers[i] = must_start(NULL, "unstuck-worker", "-q", "--drain");
+	for (size_t i = 0; i < 6; i++)
+		must_exit(workers[i], 0, 60000);
+	must_equal(db, "SELECT count(*) || ' ' || max(attempts) || ' ' || count(DISTINCT worker_id) FROM unstuck.jobs WHERE status = 'COMPLETED'", "1500 1 6");
+	must_equal(db, "SELECT count(*) || ' ' || max(attempts) FROM unstuck.claims WHERE state = 'DONE'", "300 1");
+}
+END_TEST
+
+/* The application's word counts: a row that it made ready again is new, with a budget of its own. */
+START_TEST(a_row_made_ready_by_hand_starts_from_nothing)
+{
+	struct testdb *db = must_have_db();
+
+	must_have_table(db, 1);
+	settings(db, "%smax_attempts = 1\nhandler = false\n", "[queue videos]\ntable = videos\nstatus = analysis_status\nready = METADATA_EXTRACTED\n");
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT analysis_status FROM videos", "FAILED");
+	must_sql(db, "UPDATE videos SET analysis_status = 'METADATA_EXTRACTED'");
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT state || attempts || failures FROM unstuck.claims", "DEAD11");
+}
+END_TEST
+
+START_TEST(a_unique_key_gives_one_job_to_all_callers)
+{
+	struct testdb *db = must_have_db();
+	struct proc *callers[8];
+
+	for (size_t i = 0; i < 8; i++)
+		callers[i] = must_start(NULL, "unstuckctl", "-d", db->url, "enqueue", "mail", "--unique-key", "k");
+	for (size_t i = 0; i < 8; i++) {
+		must_exit(callers[i], 0, 20000);
+		ck_assert_str_eq(proc_out(callers[i]), proc_out(callers[0]));
+	}
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs", "1");
+	must_sql(db, "UPDATE unstuck.jobs SET status = 'COMPLETED'");
+	must_equal(db, "SELECT unstuck.enqueue('mail', unique_key => 'k') > 1", "t");
+	must_equal(db, "SELECT unstuck.cancel(1)", "f");
+	must_equal(db, "SELECT unstuck.cancel(max(id)) FROM unstuck.jobs", "t");
+	must_sql(db, "SELECT unstuck.enqueue('mail', unique_key => 'k')");
+	must_equal(db, "SELECT unstuck.retry(id) FROM unstuck.jobs WHERE status = 'CANCELLED'", "f");
+}
+END_TEST
+
+static const struct { const char *role, *may, *may_not; } rights[] = {
+	{ "unstuck_enqueue", "SELECT unstuck.enqueue('q')", "SELECT payload FROM unstuck.jobs" },
+	{ "unstuck_enqueue", "SELECT unstuck.cancel(1)", "UPDATE unstuck.jobs SET status = 'COMPLETED'" },
+	{ "unstuck_read", "SELECT count(*) FROM unstuck.jobs, unstuck.late_results", "SELECT unstuck.enqueue('q')" },
+	{ "unstuck_recover", "UPDATE unstuck.jobs SET status = 'PENDING' WHERE false", "UPDATE unstuck.jobs SET payload = '{}'" },
+	{ "unstuck_worker", "UPDATE unstuck.jobs SET result = '1' WHERE false", "DELETE FROM unstuck.jobs" },
+};
+
+START_TEST(a_role_may_do_its_work_and_no_more)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "SET ROLE %s", rights[_i].role);
+	must_sql(db, "%s", rights[_i].may);
+	must_refuse(db, "42501", "%s", rights[_i].may_not);
+	must_sql(db, "RESET ROLE");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("plans");
+	TCase *tc = story_case(s, "statements");
+
+	tcase_add_loop_test(tc, a_claim_takes_no_more_than_its_limit_under_any_plan, 0, 2);
+	tcase_add_loop_test(tc, no_hot_statement_scans_a_table, 0, 3);
+	tcase_add_loop_test(tc, batches_in_opposite_order_do_not_deadlock, 0, 2);
+	tcase_add_test(tc, many_workers_never_run_a_job_twice);
+	tcase_add_test(tc, a_row_made_ready_by_hand_starts_from_nothing);
+	tcase_add_test(tc, a_unique_key_gives_one_job_to_all_callers);
+	tcase_add_loop_test(tc, a_role_may_do_its_work_and_no_more, 0, (int)(sizeof rights / sizeof *rights));
+	return check_main(s);
+}
