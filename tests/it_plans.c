@@ -93,8 +93,9 @@ static const struct { const char *queue, *fill; } kinds[] = {
 /* Planners have been seen to run a LIMIT subquery once for each row of a join. */
 START_TEST(a_claim_takes_no_more_than_its_limit_under_any_plan)
 {
-	static const char *const off[] = { "", "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_indexscan = off;"
-		"SET enable_bitmapscan = off; SET enable_indexonlyscan = off", "SET enable_nestloop = off; SET enable_material = off",
+	static const char *const off[] = { "",
+		"SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_indexscan = off; SET enable_bitmapscan = off",
+		"SET enable_nestloop = off; SET enable_material = off",
 		"SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off" };
 	struct testdb *db = must_have_db();
 	struct bench b;
