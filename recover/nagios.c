@@ -1,8 +1,9 @@
 /*
  * nagios.c - how many rows are stuck, as a Nagios plugin says it.
  *
- * Rows whose worker is only suspected count for nothing here: an alarm is for
- * what recover would act on. They are named, so that nobody is surprised later.
+ * Rows whose worker is only suspected count, as in a dry run, and are named: a
+ * check watches nobody, so where every worker is dead and nothing recovers on a
+ * schedule it would stay silent for ever otherwise.
  */
 #include "nagios.h"
 
@@ -34,6 +35,7 @@ static int count_all(struct run *r)
 		struct target *t = &r->targets.v[i];
 		struct stuck_question ask = {
 			.ignore_liveness = r->ask->opt->ignore_liveness,
+			.suspects = true,
 			.max_recoveries = r->ask->settings->max_recoveries,
 		};
 
@@ -53,7 +55,7 @@ static int print_line(const struct run *r)
 
 	printf("UNSTUCK %s - %zu stuck, %zu processing", nagios_names[status], s.stuck, s.processing);
 	if (s.suspects > 0)
-		printf(", %zu suspected (worker silent, not watched long enough)", s.suspects);
+		printf(", %zu of them only suspected (worker silent, not watched long enough)", s.suspects);
 	printf(" | stuck=%zu;%zu;%zu;0 processing=%zu;;;0\n", s.stuck, warning, critical, s.processing);
 	return status;
 }

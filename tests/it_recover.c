@@ -1079,16 +1079,16 @@ START_TEST(check_is_one_nagios_line)
 }
 END_TEST
 
-START_TEST(check_names_suspects_but_raises_no_alarm_for_them)
+START_TEST(check_counts_suspects_and_names_them)
 {
 	struct testdb *db = must_have_db();
 
 	settings(db, "[queue mail]\nhandler = /bin/true\n");
 	worker(db, W1, 100, 10, 60, NULL);
 	held_job(db, W1);
-	struct proc *p = must_run(0, NULL, "unstuck-recover", "--check");
+	struct proc *p = must_run(1, NULL, "unstuck-recover", "--check");
 
-	must_hold(proc_out(p), "UNSTUCK OK - 0 stuck, 1 processing, 1 suspected");
+	must_hold(proc_out(p), "UNSTUCK WARNING - 1 stuck, 1 processing, 1 of them only suspected");
 	must_sql(db, "DELETE FROM unstuck.workers");
 	p = must_run(1, NULL, "unstuck-recover", "--check");
 	must_hold(proc_out(p), "UNSTUCK WARNING - 1 stuck");
@@ -1260,7 +1260,7 @@ int main(void)
 
 	tc = story_case(s, "monitoring");
 	ADD_EACH(check_is_one_nagios_line, checks);
-	ADD(check_names_suspects_but_raises_no_alarm_for_them);
+	ADD(check_counts_suspects_and_names_them);
 	ADD(on_stuck_gets_the_report_after_the_reset);
 	ADD(a_hanging_on_stuck_command_goes_with_the_program);
 	ADD(many_rows_get_a_progress_bar_on_a_terminal_only);
