@@ -71,7 +71,7 @@ static void on_over(void *arg, const struct child_end *end)
 	}
 }
 
-static const struct child_events events = { on_output, on_line, on_over };
+static const struct child_events events = { .output = on_output, .line = on_line, .over = on_over };
 
 static struct child *start(struct seen *s, char *const *argv, const char *input, size_t input_len, bool keep_stdin)
 {

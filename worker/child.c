@@ -29,6 +29,7 @@
 
 #define READ_MAX (64 * 1024)	/* a pipe and turn of the loop: nobody starves the others */
 #define LINE_MAX_LEN 4096	/* of stderr */
+#define INPUT_KEEP (256 * 1024)	/* an input buffer that had to grow further is given back */
 #define OOM_MORE 500		/* children are to be chosen before the worker */
 #define REAP_TIME (2 * SEC)	/* at the very end */
 
@@ -96,29 +97,48 @@ static void child_push(struct child *c)
 	}
 	c->input_at = 0;
 	buf_clear(&c->input);
-	if (!c->keep_stdin) {
+	if (!c->keep_stdin)
 		pipe_close(&c->in_fd, &c->in);
+	if (!c->keep_stdin || c->input.cap > INPUT_KEEP)
 		buf_release(&c->input);
-	}
 }
 
 static void child_on_writable(evutil_socket_t fd, short what, void *arg)
 {
+	struct child *c = arg;
+
 	(void)fd, (void)what;
-	child_push(arg);
+	child_push(c);
+	if (c->keep_stdin && child_unwritten(c) == 0 && c->events.drained)
+		c->events.drained(c->arg);
+}
+
+bool child_is_writable(const struct child *c)
+{
+	return c->in_fd >= 0 && c->keep_stdin && child_unwritten(c) < CHILD_WRITE_MAX;
 }
 
 bool child_write(struct child *c, const char *data, size_t len)
 {
-	if (c->in_fd < 0 || child_unwritten(c) >= CHILD_WRITE_MAX)
+	if (!child_is_writable(c))
 		return false;
-	if (c->input_at > 0) {
+	if (c->input_at > c->input.len / 2) {	/* not each time: a byte is moved once at most */
 		memmove(c->input.data, c->input.data + c->input_at, c->input.len - c->input_at);
 		c->input.len -= c->input_at;
 		c->input_at = 0;
 	}
-	buf_add(&c->input, data, len);
-	child_push(c);
+	if (child_unwritten(c) == 0) {		/* straight into the pipe; an error is found again by child_push() */
+		ssize_t n = write(c->in_fd, data, len);
+
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
+	}
+	if (len > 0) {
+		buf_add(&c->input, data, len);
+		child_push(c);
+	}
 	return true;
 }
 

@@ -45,6 +45,7 @@ struct child_events {
 	void (*output)(void *arg, const char *data, size_t len);	/* stdout, as it comes */
 	void (*line)(void *arg, const char *line, size_t len);		/* stderr, line by line; 4 KiB at most, longer ones in pieces */
 	void (*over)(void *arg, const struct child_end *end);		/* last; the child is freed afterwards by children */
+	void (*drained)(void *arg);					/* keep_stdin: what had to wait is written */
 };
 /*
  * Any of them may be NULL. They run from the event loop only, never inside a call
@@ -74,6 +75,7 @@ pid_t child_pid(const struct child *c);
 void child_stop_reading(struct child *c);	/* too much output: stdout is closed */
 /* keep_stdin. Takes all of data (copied) or nothing; false: CHILD_WRITE_MAX waits already, or stdin is closed. */
 bool child_write(struct child *c, const char *data, size_t len);
+bool child_is_writable(const struct child *c);	/* child_write() would take it */
 size_t child_unwritten(const struct child *c);
 void child_close_stdin(struct child *c);
 
