@@ -2,7 +2,7 @@
  * claim.c - when to claim, how many, and turning claimed rows into jobs.
  *
  * Lives here: the batch size, the pause after an empty claim, decoding rows.
- * Not here:   SQL text (sql/), the connection (db.c), running (exec.c).
+ * Not here:   SQL text (sql/), the connection (db.c), running (handler.c).
  */
 #include "claim.h"
 
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exec.h"
+#include "handler.h"
 #include "log.h"
 #include "store.h"
 
@@ -97,9 +97,15 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i)
 	c->q->busy++;
 
 	if (worker_stopping(w))
-		exec_give_back(w, j, "the worker is stopping");
+		handler_give_back(w, j, "the worker is stopping");
 	else
-		exec_start(w, j);
+		handler_start(w, j);
+}
+
+/* A running mean: how long handlers that are faster than the database would have to wait for it. */
+static void claim_note_time(struct queue *q, usec_t took)
+{
+	q->claim_took = q->claim_took == 0 ? took : (7 * q->claim_took + took) / 8;
 }
 
 static void claim_answered(void *arg, const struct db_reply *reply)
@@ -110,6 +116,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 
 	c->w->asked -= asked;
 	q->asked = 0;
+	claim_note_time(q, clock_now() - q->asked_at);
 	if (reply->outcome == DB_DONE) {
 		const PGresult *rows = reply->results[0];
 		int n = PQntuples(rows);
@@ -141,36 +148,35 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 	c->q = q;
 	memcpy(c->id, w->id, sizeof c->id);
 	q->asked = n;
+	q->asked_at = clock_now();
 	q->empty = false;
 	w->asked += n;
 	db_request_add(r, q->sql[STMT_CLAIM], 2, params, NULL);
 	db_send(w->db, r);
 }
 
-/* How many more jobs may be taken on: of this queue, of the worker, of --max-jobs. */
-static uint32_t claim_room(const struct worker *w, const struct queue *q)
+/* How many more jobs may be taken on: by the handlers of this queue, of --max-jobs. */
+static uint32_t claim_room(struct worker *w, struct queue *q)
 {
-	uint32_t busy = 0, room, n;
+	uint32_t n = handler_room(w, q);
+	uint64_t taken = w->count.started + w->asked;
 
-	for (size_t i = 0; i < w->queues_len; i++)
-		busy += w->queues[i].busy + w->queues[i].asked;
-	if (busy >= w->set->concurrency || q->busy + q->asked >= q->limit)
-		return 0;
-	room = w->set->concurrency - busy;
-	n = q->limit - q->busy - q->asked;
-	if (n > room)
-		n = room;
 	if (n > q->set->batch)
 		n = q->set->batch;
-	if (w->max_jobs != 0) {
-		uint64_t taken = w->count.started + w->asked;
+	if (w->max_jobs == 0)
+		return n;
+	for (size_t i = 0; i < w->queues_len; i++)
+		taken += w->queues[i].waiting;
+	if (taken >= w->max_jobs)
+		return 0;
+	return n < w->max_jobs - taken ? n : (uint32_t)(w->max_jobs - taken);
+}
 
-		if (taken >= w->max_jobs)
-			return 0;
-		if (n > w->max_jobs - taken)
-			n = (uint32_t)(w->max_jobs - taken);
-	}
-	return n;
+static void claim_set_hungry(struct worker *w, struct queue *q, bool hungry)
+{
+	if (q->hungry != hungry)
+		w->hungry += hungry ? 1 : -1U;
+	q->hungry = hungry;
 }
 
 usec_t claim_advance(struct worker *w, usec_t now)
@@ -186,6 +192,7 @@ usec_t claim_advance(struct worker *w, usec_t now)
 		if (q->asked != 0)
 			continue;
 		n = claim_room(w, q);
+		claim_set_hungry(w, q, n == 0 && now >= q->claim_at && !handler_has_slot(w, q));
 		if (n == 0)
 			continue;	/* a job that ends brings us back here */
 		if (now < q->claim_at)

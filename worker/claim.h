@@ -1,8 +1,9 @@
 /*
  * claim.h - when to claim, how many, and turning claimed rows into jobs.
  *
- * Never more than there are free handlers: what is claimed is started at once,
- * so that no job waits behind a long one while another worker is idle.
+ * No more than the handlers have room for (handler.h): what is claimed is started at
+ * once (or, where jobs are shorter than a claim's round trip, within about one), so that no
+ * job waits behind a long one while another worker is idle.
  */
 #ifndef CLAIM_H
 #define CLAIM_H

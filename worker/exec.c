@@ -1,5 +1,5 @@
 /*
- * exec.c - a job becomes a child; a child's end becomes an outcome.
+ * exec.c - mode = exec: a job becomes a child; a child's end becomes an outcome.
  *
  * How an end is judged, first row that fits:
  *
@@ -15,49 +15,29 @@
  */
 #include "exec.h"
 
-#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
-#include <jansson.h>
-
-#include "claim.h"
 #include "log.h"
-#include "store.h"
+#include "outcome.h"
 #include "words.h"
 
-#define SIGNAL_DOUBT (1 * SEC)		/* how long a stranger's signal may turn out to be a stop */
 #define START_PAUSE (1 * SEC)		/* after a process could not be had */
 #define EXIT_LATER 75			/* EX_TEMPFAIL: try again later */
 #define EXIT_NEVER 65			/* EX_DATAERR: never try again */
 
 /* ---- environment ---- */
 
-static const char *const env_always[] = { "PATH", "LANG", "TZ", "HOME" };
-
-static void env_pass(char **env, size_t *n, const char *name)
-{
-	const char *value = getenv(name);
-
-	if (value != NULL)
-		env[(*n)++] = xasprintf("%s=%s", name, value);
-}
-
-/* A clean environment: nothing of ours but what is listed here (the database's address never is). */
 static char **exec_env(const struct job *j)
 {
 	const struct queue_settings *set = j->queue->set;
 	char deadline[WALL_TEXT_MAX];
-	char **env = xcalloc(ARRAY_SIZE(env_always) + words_count(set->env) + 7, sizeof *env);
-	size_t n = 0;
+	size_t n;
+	char **env = handler_env(set, 6, &n);
 
-	for (size_t i = 0; i < ARRAY_SIZE(env_always); i++)
-		env_pass(env, &n, env_always[i]);
-	for (char **name = set->env; *name != NULL; name++)
-		env_pass(env, &n, *name);
 	env[n++] = xasprintf("UNSTUCK_JOB_ID=%s", j->id);
 	env[n++] = xasprintf("UNSTUCK_QUEUE=%s", set->name);
 	env[n++] = xasprintf("UNSTUCK_ATTEMPT=%d", j->attempt);
@@ -67,157 +47,54 @@ static char **exec_env(const struct job *j)
 	return env;
 }
 
-/* ---- outcomes ---- */
+static void exec_end(struct worker *w, struct job *j, enum job_ending why);
 
-static usec_t exec_backoff(const struct job *j)
+/* ---- judging the end ---- */
+
+static bool exec_runs(const struct job *j)
 {
-	const struct queue_settings *set = j->queue->set;
-	usec_t delay = set->backoff;
-
-	for (int i = 0; i < j->failures && delay < set->backoff_max; i++)
-		delay *= 2;
-	return usec_jitter(usec_min(delay, set->backoff_max), 0.1);
+	return j->state == JOB_RUNNING && j->queue->how == &exec_handler;
 }
 
-/* The handler's own words, if it left any, behind ours. */
-static char *exec_error_text(const char *what, const struct child_end *end)
+static void exec_judge_failure(struct job *j, const struct child_end *end, int code)
 {
-	struct buf b = BUF_INIT;
-	size_t len = end->tail_len;
+	enum outcome_kind kind = code == EXIT_LATER ? OUTCOME_LATER : code == EXIT_NEVER ? OUTCOME_FAIL : OUTCOME_RETRY;
+	char *what;
 
-	buf_adds(&b, what);
-	while (len > 0 && isspace((unsigned char)end->tail[len - 1]))
-		len--;
-	if (len > 0) {
-		buf_adds(&b, ": ");
-		utf8_clean(&b, end->tail, len, 2 * CHILD_TAIL);
-	}
-	return buf_give(&b);
-}
-
-static void outcome_failed(struct job *j, enum outcome_kind kind, char *error)
-{
-	j->outcome.kind = kind;
-	j->outcome.error = error;
-	j->outcome.delay = kind == OUTCOME_FAIL ? 0 : exec_backoff(j);
-}
-
-static void outcome_rejected(struct job *j, const char *reason, char *error)
-{
-	outcome_failed(j, OUTCOME_FAIL, error);
-	j->outcome.late_reason = reason;
-	j->outcome.raw = j->out;
-	j->out = (struct buf)BUF_INIT;
-}
-
-/* Output becomes the JSON text to store. Whether it is JSON is for the database to say, which knows best. */
-static void outcome_done(struct job *j)
-{
-	const char *data = buf_text(&j->out);
-	size_t len = j->out.len;
-
-	j->outcome.kind = OUTCOME_DONE;
-	if (!utf8_valid(data, len)) {
-		outcome_rejected(j, "bad_data",
-		                 xstrdup("the output holds a NUL byte or is no valid UTF-8; JSON text was expected"));
-		return;
-	}
-	while (len > 0 && isspace((unsigned char)data[len - 1]))
-		len--;
-	if (j->queue->set->output == OUTPUT_TEXT) {
-		json_t *text = json_stringn(data, len);
-		char *dumped = text != NULL ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
-
-		buf_adds(&j->outcome.result, dumped != NULL ? dumped : "null");
-		free(dumped);
-		json_decref(text);
-		buf_release(&j->out);
-	} else if (len == 0) {
-		buf_adds(&j->outcome.result, "null");
-	} else {
-		j->outcome.result = j->out;
-		j->out = (struct buf)BUF_INIT;
-	}
-}
-
-static void exec_over(struct worker *w, struct job *j)
-{
-	j->queue->busy--;
-	j->end_at = USEC_NEVER;
-	j->state = JOB_ENDED;
-	store_take(w, j);
-}
-
-static bool is_strangers(int status)
-{
-	return WIFSIGNALED(status)
-	       && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGKILL);
-}
-
-static char *exec_what_happened(const struct job *j, int status)
-{
-	char limit[USEC_TEXT_MAX];
-
-	if (j->ending == ENDING_TIMEOUT)
-		return xasprintf("the handler ran longer than its timeout of %s and was ended",
-		                 usec_text(j->queue->set->timeout, limit));
-	if (WIFSIGNALED(status))
-		return xasprintf("the handler was ended by signal %d (%s)", WTERMSIG(status),
-		                 strsignal(WTERMSIG(status)));
-	return xasprintf("the handler ended with exit status %d", WEXITSTATUS(status));
+	if (WIFSIGNALED(end->status))
+		what = xasprintf("the handler was ended by signal %d (%s)", WTERMSIG(end->status),
+		                 strsignal(WTERMSIG(end->status)));
+	else
+		what = xasprintf("the handler ended with exit status %d", code);
+	outcome_failed(j, j->ending != ENDING_NONE ? OUTCOME_RETRY : kind, outcome_text(what, end));
+	free(what);
 }
 
 static void exec_judge(struct worker *w, struct job *j, const struct child_end *end)
 {
 	int code = WIFEXITED(end->status) ? WEXITSTATUS(end->status) : -1;
-	char *what;
+	bool strangers = j->ending == ENDING_NONE && outcome_is_stop_signal(end->status);
 
 	if (j->ending == ENDING_LOST && code != 0) {
-		j->queue->busy--;
-		worker_forget_job(w, j);
+		handler_forget(w, j);
 		return;
 	}
 	if (j->ending == ENDING_TOO_LARGE) {
-		outcome_rejected(j, "too_large",
-		                 xasprintf("the output is larger than max_result (%llu bytes)",
-		                           (unsigned long long)j->queue->set->max_result));
-		exec_over(w, j);
-		return;
-	}
-	if (code == 0) {
-		outcome_done(j);
-		exec_over(w, j);
-		return;
-	}
-	if (j->ending == ENDING_STOP || (j->ending == ENDING_NONE && is_strangers(end->status) && worker_stopping(w))) {
+		outcome_too_large(j);
+	} else if (code == 0) {
+		outcome_printed(j);
+	} else if (j->ending == ENDING_STOP || (strangers && worker_stopping(w))) {
 		j->outcome.kind = OUTCOME_RELEASE;
-		exec_over(w, j);
-		return;
+	} else if (j->ending == ENDING_TIMEOUT) {
+		outcome_timeout(j, end);
+	} else {
+		exec_judge_failure(j, end, code);
+		if (strangers) {
+			handler_hold(w, j);	/* perhaps the stop that killed it is on its way to us */
+			return;
+		}
 	}
-	what = exec_what_happened(j, end->status);
-	outcome_failed(j, j->ending != ENDING_NONE ? OUTCOME_RETRY
-	                  : code == EXIT_LATER ? OUTCOME_LATER
-	                  : code == EXIT_NEVER ? OUTCOME_FAIL : OUTCOME_RETRY,
-	               exec_error_text(what, end));
-	free(what);
-	if (j->ending == ENDING_NONE && is_strangers(end->status)) {
-		j->state = JOB_HELD;	/* perhaps the stop that killed it is on its way to us */
-		j->end_at = clock_now() + SIGNAL_DOUBT;
-		w->next_end = usec_min(w->next_end, j->end_at);
-		return;
-	}
-	exec_over(w, j);
-}
-
-/* A second has passed, or we were told to stop: now we know whose signal it was. */
-static void exec_judge_held(struct worker *w, struct job *j)
-{
-	if (worker_stopping(w)) {
-		free(j->outcome.error);
-		j->outcome.error = NULL;
-		j->outcome.kind = OUTCOME_RELEASE;
-	}
-	exec_over(w, j);
+	handler_over(w, j);
 }
 
 /* ---- events of the child: note the fact ---- */
@@ -239,12 +116,8 @@ static void exec_on_output(void *arg, const char *data, size_t len)
 static void exec_on_line(void *arg, const char *line, size_t len)
 {
 	const struct job *j = arg;
-	struct buf text = BUF_INIT;
 
-	utf8_clean(&text, line, len, 2 * CHILD_TAIL);
-	log_event(LOG_INFO, "handler_stderr", LS("queue", j->queue->set->name), LS("job", j->id),
-	          LN("attempt", j->attempt), LS("line", buf_text(&text)));
-	buf_release(&text);
+	handler_log_line(j->queue, j, j->child, line, len);
 }
 
 static void exec_on_over(void *arg, const struct child_end *end)
@@ -266,14 +139,7 @@ static const struct child_events exec_events = {
 
 /* ---- start and end ---- */
 
-void exec_give_back(struct worker *w, struct job *j, const char *why)
-{
-	log_event(LOG_DEBUG, "job_not_started", LS("queue", j->queue->set->name), LS("job", j->id), LS("why", why));
-	j->outcome.kind = OUTCOME_RELEASE;
-	exec_over(w, j);
-}
-
-void exec_start(struct worker *w, struct job *j)
+static void exec_start(struct worker *w, struct job *j)
 {
 	struct queue *q = j->queue;
 	char **env = exec_env(j);
@@ -290,7 +156,7 @@ void exec_start(struct worker *w, struct job *j)
 		          LS("error", err.text), LS("next", "the job is released; trying again in 1s"));
 		q->claim_at = clock_now() + START_PAUSE;
 		q->empty = false;
-		exec_give_back(w, j, err.text);
+		handler_give_back(w, j, err.text);
 		return;
 	}
 	free(j->payload);
@@ -306,9 +172,9 @@ void exec_start(struct worker *w, struct job *j)
 	          LN("pid", child_pid(j->child)));
 }
 
-void exec_end(struct worker *w, struct job *j, enum job_ending why)
+static void exec_end(struct worker *w, struct job *j, enum job_ending why)
 {
-	if (j->state != JOB_RUNNING || j->ending != ENDING_NONE)
+	if (!exec_runs(j) || j->ending != ENDING_NONE)
 		return;
 	j->ending = why;
 	child_signal(j->child, SIGTERM);
@@ -316,7 +182,7 @@ void exec_end(struct worker *w, struct job *j, enum job_ending why)
 	w->next_end = usec_min(w->next_end, j->end_at);
 }
 
-void exec_end_all(struct worker *w, enum job_ending why)
+static void exec_end_all(struct worker *w, enum job_ending why)
 {
 	struct job *j;
 
@@ -333,31 +199,29 @@ static void exec_kill(struct job *j)
 	child_signal(j->child, SIGKILL);
 }
 
-void exec_kill_all(struct worker *w)
+static void exec_kill_all(struct worker *w)
 {
 	struct job *j;
 
 	TAILQ_FOREACH(j, &w->jobs, all)
-		if (j->state == JOB_RUNNING && !j->killed) {
+		if (exec_runs(j) && !j->killed) {
 			if (j->ending == ENDING_NONE)
 				j->ending = ENDING_STOP;
 			exec_kill(j);
 		}
 }
 
-usec_t exec_advance(struct worker *w, usec_t now)
+static usec_t exec_advance(struct worker *w, usec_t now)
 {
-	struct job *j, *next;
+	struct job *j;
 
-	if (now < w->next_end && !worker_stopping(w))
+	if (now < w->next_end)
 		return w->next_end;
 	w->next_end = USEC_NEVER;
-	JOBS_FOREACH_SAFE(j, &w->jobs, all, next) {
-		if (j->state == JOB_HELD && (worker_stopping(w) || now >= j->end_at)) {
-			exec_judge_held(w, j);
+	TAILQ_FOREACH(j, &w->jobs, all) {
+		if (!exec_runs(j))
 			continue;
-		}
-		if (j->state == JOB_RUNNING && now >= j->end_at) {
+		if (now >= j->end_at) {
 			if (j->ending == ENDING_NONE)
 				exec_end(w, j, ENDING_TIMEOUT);
 			else
@@ -367,3 +231,30 @@ usec_t exec_advance(struct worker *w, usec_t now)
 	}
 	return w->next_end;
 }
+
+/* ---- room ---- */
+
+static uint32_t exec_slots(const struct queue *q)
+{
+	return q->busy + q->asked;
+}
+
+/* Never more than there are free handlers: what is claimed is started at once. */
+static uint32_t exec_room(struct queue *q, uint32_t free_slots)
+{
+	uint32_t used = exec_slots(q), room = used < q->limit ? q->limit - used : 0;
+
+	return room < free_slots ? room : free_slots;
+}
+
+/* Its processes are its jobs. */
+static bool exec_is_idle(const struct worker *w)
+{
+	(void)w;
+	return true;
+}
+
+const struct handler exec_handler = {
+	.start = exec_start, .end = exec_end, .slots = exec_slots, .room = exec_room,
+	.end_all = exec_end_all, .kill_all = exec_kill_all, .advance = exec_advance, .is_idle = exec_is_idle,
+};

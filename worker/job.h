@@ -1,8 +1,8 @@
 /*
  * job.h - one claimed row and what became of it: the vocabulary of the worker.
  *
- *   CLAIMED --start--> RUNNING --child over--> ENDED --written--> (freed)
- *      |                  |                      ^
+ *   CLAIMED --start--> RUNNING --over--> ENDED --written--> (freed)
+ *      |                  |                ^
  *      |                  +-- killed by a stranger's signal --> HELD --+
  *      +-- not started (stopping, no process to be had) --------------+
  *
@@ -23,6 +23,7 @@ typedef char worker_id[WORKER_ID_LEN + 1];	/* a uuid as text */
 
 struct queue;
 struct child;
+struct process;
 
 enum job_state { JOB_CLAIMED, JOB_RUNNING, JOB_HELD, JOB_ENDED };
 
@@ -54,7 +55,7 @@ struct outcome {
 
 struct job {
 	TAILQ_ENTRY(job) all;		/* jobs of the worker, until written */
-	TAILQ_ENTRY(job) link;		/* the store's list it is in, once ENDED */
+	TAILQ_ENTRY(job) link;		/* the list it is in: serve.c's, and once ENDED the store's */
 	struct queue *queue;
 	char *id;			/* the key as text */
 	int64_t claim_id;
@@ -70,8 +71,11 @@ struct job {
 	enum job_ending ending;
 	bool killed;			/* KILL was needed */
 	struct child *child;		/* RUNNING */
-	struct buf out;			/* stdout so far */
-	usec_t started_at;
+	struct process *process;	/* serve: RUNNING; who holds it */
+	struct job *chain;		/* serve: the next one with the same place in its process's table */
+	double progress;		/* serve: the last one told, 0 to 1 as a rule */
+	struct buf out;			/* stdout so far; serve: the result */
+	usec_t started_at;		/* serve: CLAIMED: since when it waits for a process */
 	usec_t end_at;			/* RUNNING: time limit; then when KILL follows; HELD: when to judge */
 	int status;			/* HELD: as waitpid() gave it */
 

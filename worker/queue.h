@@ -9,6 +9,8 @@
 #include "mapping.h"
 
 struct worker;
+struct handler;
+struct serve;
 
 struct queue {
 	struct worker *worker;			/* whose queue it is */
@@ -16,7 +18,12 @@ struct queue {
 	struct mapping map;
 	char *sql[STATEMENTS];		/* what this mapping can have; else NULL */
 	char *handler;			/* executable, resolved */
-	uint32_t limit;			/* handlers of this queue at once */
+	uint32_t limit;			/* handler processes of this queue at once */
+
+	/* handler.c */
+	const struct handler *how;	/* exec or serve */
+	struct serve *serve;		/* serve.c: its processes; NULL for exec */
+	uint32_t waiting;		/* of busy: not started, no process is free yet */
 
 	/* claim.c */
 	uint32_t busy;			/* jobs claimed whose handler is not over */
@@ -25,6 +32,9 @@ struct queue {
 	usec_t claim_at;		/* not before; 0: now */
 	unsigned claim_errors;		/* in a row; grows the pause */
 	bool empty;			/* the last claim found fewer than it asked for */
+	bool hungry;			/* would claim, but other queues have all the processes */
+	usec_t asked_at;		/* when the claim under way was sent */
+	usec_t claim_took;		/* a claim's round trip, as of late; 0: not known yet */
 
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exec.h"
+#include "handler.h"
 #include "log.h"
 
 struct question {
@@ -20,6 +20,12 @@ struct question {
 	struct queue *q;
 	worker_id id;
 };
+
+/* Its handler is not over, or has not begun. */
+static bool is_in_hand(const struct job *j)
+{
+	return j->state == JOB_RUNNING || j->state == JOB_CLAIMED;
+}
 
 /* ---- unknown rows: give them back ---- */
 
@@ -72,12 +78,12 @@ static void lost_classified(void *arg, const struct db_reply *reply)
 
 		j = find_asked(k, PQgetvalue(rows, i, 0));
 		/* "reset": recovered by mistake and not taken by anybody: our result still counts. */
-		if (j == NULL || j->state != JOB_RUNNING || strcmp(verdict, "mine") == 0
+		if (j == NULL || !is_in_hand(j) || strcmp(verdict, "mine") == 0
 		    || strcmp(verdict, "reset") == 0)
 			continue;
 		log_event(LOG_WARNING, "claim_lost", LS("queue", k->q->set->name), LS("job", j->id),
-		          LN("claim", j->claim_id), LS("verdict", verdict), LS("next", "its handler is ended"));
-		exec_end(k->w, j, ENDING_LOST);
+		          LN("claim", j->claim_id), LS("verdict", verdict), LS("next", "its handler is ended, or its answer not waited for"));
+		handler_end(k->w, j, ENDING_LOST);
 	}
 	TAILQ_FOREACH(j, &k->w->jobs, all)
 		if (j->doubt == DOUBT_ASKED && j->queue == k->q && strcmp(j->worker, k->id) == 0)
@@ -124,7 +130,7 @@ static void mark_doubtful(struct question *k)
 	struct job *j;
 
 	TAILQ_FOREACH(j, &k->w->jobs, all)
-		if (j->queue == k->q && j->state == JOB_RUNNING && j->doubt == DOUBT_NONE)
+		if (j->queue == k->q && is_in_hand(j) && j->doubt == DOUBT_NONE)
 			j->doubt = DOUBT_HELD;
 }
 

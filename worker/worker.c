@@ -3,7 +3,7 @@
  * down in reverse.
  *
  * Lives here: worker_advance(), the parts of the shutdown, the connection's events.
- * Not here:   what each part does (claim, exec, store, presence, rescue).
+ * Not here:   what each part does (claim, handler, store, presence, rescue).
  */
 #include "worker.h"
 
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "claim.h"
-#include "exec.h"
+#include "handler.h"
 #include "log.h"
 #include "presence.h"
 #include "reconcile.h"
@@ -80,10 +80,12 @@ static enum part_state look_jobs(struct worker *w)
 	TAILQ_FOREACH(j, &w->jobs, all)
 		if (j->state == JOB_RUNNING || j->state == JOB_HELD || j->state == JOB_CLAIMED)
 			return PART_WAITING;
-	return w->count.killed > w->killed_before ? PART_FORCED : PART_COMPLETED;
+	if (!handler_is_idle(w))
+		return PART_WAITING;
+	return w->count.killed > w->killed_before || w->idle_killed ? PART_FORCED : PART_COMPLETED;
 }
 
-/* Within the part: TERM when the grace period is over (exec adds KILL after force_delay). */
+/* Within the part: TERM when the grace period is over (the handlers add KILL after force_delay). */
 static usec_t until_jobs(const struct worker *w)
 {
 	return grace_end(w) + w->set->force_delay + REAP_TIME;
@@ -189,7 +191,7 @@ static usec_t until_now(const struct worker *w)
 /* In this order; each row is also a row of the final report. */
 static const struct part leaving[] = {
 	{ "intake",   NULL,         look_intake,   NULL,           until_intake },
-	{ "jobs",     NULL,         look_jobs,     exec_kill_all,  until_jobs },
+	{ "jobs",     NULL,         look_jobs,     handler_kill_all, until_jobs },
 	{ "results",  NULL,         look_results,  force_results,  until_settled },
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
 	{ "http",     NULL,         look_absent,   NULL,           until_now },
@@ -275,7 +277,7 @@ static usec_t worker_stop_jobs_in_time(struct worker *w, usec_t now)
 	end = grace_end(w);
 	if (now < end)
 		return end;
-	exec_end_all(w, ENDING_STOP);
+	handler_end_all(w, ENDING_STOP);
 	return USEC_NEVER;
 }
 
@@ -287,7 +289,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, db_advance(w->db, now));
 	next = usec_min(next, children_advance(w->children, now));
 	next = usec_min(next, worker_stop_jobs_in_time(w, now));
-	next = usec_min(next, exec_advance(w, now));
+	next = usec_min(next, handler_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
@@ -368,6 +370,7 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	handler_open(w);
 	presence_init(w);
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
@@ -386,6 +389,7 @@ static void worker_close(struct worker *w)
 	db_free(w->db);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);
+	handler_close(w);
 	signals_close();
 	if (w->tick != NULL)
 		event_free(w->tick);
@@ -411,7 +415,7 @@ enum exit_status worker_run(const struct settings *set, struct queue *queues, si
 {
 	struct worker w = {
 		.set = set, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
-		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .hurried_at = USEC_NEVER,
+		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
 	};
 	enum exit_status status = EXIT_FAILED;
 

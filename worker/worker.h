@@ -35,12 +35,16 @@ struct worker {
 
 	struct jobs jobs;		/* all jobs in flight, until written */
 	size_t jobs_len;
-	size_t running;			/* children that run jobs (exec.c) */
+	size_t running;			/* jobs that a handler works on (exec.c, serve.c) */
 	usec_t next_end;		/* the earliest end_at of all jobs (exec.c) */
+	size_t held;			/* jobs HELD (handler.c), and when the first is to be judged */
+	usec_t held_until;
+	bool idle_killed;		/* the stop had to kill a process that held no job (serve.c) */
 
 	/* claim.c */
 	size_t claim_first;		/* whose turn it is to claim first */
 	uint32_t asked;			/* rows asked for by claims under way */
+	uint32_t hungry;		/* queues that are */
 	bool quiet;			/* TSTP: claim no more, stay up */
 	uint64_t max_jobs;		/* 0: no limit */
 	bool drain;
