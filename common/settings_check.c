@@ -222,7 +222,6 @@ static const struct missing {
 	{ "unstuck", "redis_url", NULL, "leave it empty" },
 	{ "worker", "wake", "redis", "use wake = notify" },
 	{ "http", "listen", NULL, "leave it empty" },
-	{ "queue", "mode", "serve", "use mode = exec" },
 	{ "queue", "rate", NULL, "take it out" },
 };
 

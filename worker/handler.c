@@ -11,12 +11,13 @@
 
 #include "exec.h"
 #include "log.h"
+#include "serve.h"
 #include "store.h"
 #include "words.h"
 
 #define SIGNAL_DOUBT (1 * SEC)		/* how long a stranger's signal may turn out to be a stop */
 
-static const struct handler *const handlers[] = { [MODE_EXEC] = &exec_handler, [MODE_SERVE] = &exec_handler };
+static const struct handler *const handlers[] = { [MODE_EXEC] = &exec_handler, [MODE_SERVE] = &serve_handler };
 
 void handler_open(struct worker *w)
 {

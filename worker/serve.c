@@ -1,0 +1,907 @@
+/*
+ * serve.c - mode = serve: persistent handler processes that speak JSON lines.
+ *
+ * Lives here: starting processes and starting them again, who gets which job, what an
+ *             answer or a process's end means for the jobs it held, how far to claim ahead.
+ * Not here:   the text of the lines (jsonl.c), pipes (child.c).
+ *
+ * Callbacks note facts; serve_advance() hands out jobs, many lines a write. What is held is
+ * in order of start, so the first one's time limit is the process's: no timer a job.
+ */
+#include "serve.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "jsonl.h"
+#include "log.h"
+#include "outcome.h"
+#include "words.h"
+
+#define LINE_MORE (64 * 1024)		/* a line may be longer than max_result by this */
+#define WRITE_AT (64 * 1024)		/* bytes that make a write of their own */
+#define OUT_KEEP (256 * 1024)		/* an output buffer that had to grow further is given back */
+#define PAUSE (100 * MSEC)		/* before a process is started again; doubles */
+#define PAUSE_MAX (30 * SEC)
+#define HEALTHY (30 * SEC)		/* without a crash: the pause begins anew */
+#define WAIT_MAX (1 * SEC)		/* a claimed job that nobody had room for in this time is given back */
+#define IGNORED_TOLD 10			/* lines in a row that are logged one by one */
+#define IGNORED_MAX 10000		/* and after so many the stream is broken */
+#define LINE_SHOWN 200			/* of a line that is ignored, in the log */
+
+enum process_state { PROCESS_UP, PROCESS_LEAVING, PROCESS_ENDING, PROCESS_KILLED };
+
+struct process {
+	TAILQ_ENTRY(process) link;
+	struct serve *s;
+	struct child *child;
+	enum process_state state;
+	enum job_ending ending;		/* ENDING, KILLED: why; NONE: fault */
+	char *fault;			/* what was wrong with its stream; counts as a crash */
+	usec_t until;			/* LEAVING: TERM then; ENDING: KILL then */
+
+	struct jobs held;		/* in order of start */
+	uint32_t held_len;
+	uint32_t lost;			/* of them: whose claim is no longer ours */
+	bool in_use;			/* counted in serve.in_use */
+	struct job **table;		/* held by hash of the id, chained */
+
+	struct buf out;			/* requests not written yet, of the last `unsent` of held */
+	uint32_t unsent;
+	struct jsonl_lines in;
+	uint32_t ignored;		/* lines in a row that were no answer to a job it holds */
+	bool answered;			/* once: it works */
+};
+
+TAILQ_HEAD(processes, process);
+
+struct serve {			/* the processes of one queue */
+	struct queue *q;
+	struct processes processes;
+	uint32_t len;
+	uint32_t in_use;		/* that hold a job, or are being ended: slots of the worker */
+	uint32_t reserved;		/* slots that we may use */
+	struct jobs waiting;		/* claimed and not given to a process: q->waiting */
+	usec_t now;			/* of this turn of the loop */
+	usec_t latency;			/* from start to answer, a running mean; 0: not known */
+	usec_t start_at;		/* no process is started before */
+	unsigned crashes;		/* in a row */
+	size_t mask;			/* tables have mask + 1 places */
+	struct buf id;			/* scratch: an id that had escapes */
+};
+
+/* ---- the jobs a process holds ---- */
+
+static size_t hash(const char *id, size_t len)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)id[i]) * 16777619u;
+	return h ^ h >> 15;
+}
+
+static struct job **process_place(const struct process *p, const char *id, size_t len)
+{
+	struct job **at = &p->table[hash(id, len) & p->s->mask];
+
+	while (*at != NULL && (strncmp((*at)->id, id, len) != 0 || (*at)->id[len] != '\0'))
+		at = &(*at)->chain;
+	return at;
+}
+
+static void process_count(struct process *p)
+{
+	bool in_use = p->held_len != 0 || p->state >= PROCESS_ENDING;
+
+	if (in_use != p->in_use)
+		p->s->in_use += in_use ? 1 : -1U;
+	p->in_use = in_use;
+}
+
+static void process_hold(struct process *p, struct job *j)
+{
+	struct job **at = process_place(p, j->id, strlen(j->id));
+
+	j->chain = NULL;
+	*at = j;
+	j->process = p;
+	j->child = p->child;
+	TAILQ_INSERT_TAIL(&p->held, j, link);
+	p->held_len++;
+	p->s->q->worker->running++;
+	process_count(p);
+}
+
+static void process_drop(struct process *p, struct job *j)
+{
+	struct job **at = process_place(p, j->id, strlen(j->id));
+
+	*at = j->chain;
+	j->process = NULL;
+	j->child = NULL;
+	TAILQ_REMOVE(&p->held, j, link);
+	p->held_len--;
+	p->lost -= j->ending == ENDING_LOST;
+	p->s->q->worker->running--;
+	process_count(p);
+}
+
+/* ---- ending a process ---- */
+
+static void process_end(struct process *p, enum job_ending why)
+{
+	if (p->state >= PROCESS_ENDING)
+		return;
+	p->state = PROCESS_ENDING;
+	p->ending = why;
+	p->until = clock_now() + p->s->q->worker->set->force_delay;
+	process_count(p);
+	child_signal(p->child, SIGTERM);
+}
+
+/* Its stream cannot be trusted any more: that is a crash, only that it did not notice. */
+static void process_fault(struct process *p, char *what)
+{
+	if (p->fault != NULL || p->state >= PROCESS_ENDING) {
+		free(what);
+		return;
+	}
+	p->fault = what;
+	child_stop_reading(p->child);
+	process_end(p, ENDING_NONE);
+}
+
+static void process_kill(struct process *p)
+{
+	const struct queue *q = p->s->q;
+	struct job *j;
+
+	if (p->state == PROCESS_KILLED)
+		return;
+	p->state = PROCESS_KILLED;
+	process_count(p);
+	if (p->held_len == 0 && worker_stopping(q->worker))
+		q->worker->idle_killed = true;
+	log_event(LOG_WARNING, "handler_killed", LS("queue", q->set->name), LN("pid", child_pid(p->child)),
+	          LN("jobs", p->held_len));
+	TAILQ_FOREACH(j, &p->held, link) {
+		j->killed = true;
+		log_event(LOG_WARNING, "job_killed", LS("queue", q->set->name), LS("job", j->id),
+		          LN("attempt", j->attempt), LN("pid", child_pid(p->child)));
+	}
+	child_signal(p->child, SIGKILL);
+}
+
+/* ---- answers ---- */
+
+static void serve_note_latency(struct serve *s, const struct job *j)
+{
+	usec_t took = s->now > j->started_at ? s->now - j->started_at : 1;
+
+	s->latency = s->latency == 0 ? took : (15 * s->latency + took + 15) / 16;
+}
+
+static void answer_progress(const struct process *p, struct job *j, const struct jsonl_text *t)
+{
+	char number[32];
+
+	snprintf(number, sizeof number, "%.*s", (int)t->len, t->at);
+	j->progress = strtod(number, NULL);
+	log_event(LOG_DEBUG, "job_progress", LS("queue", p->s->q->set->name), LS("job", j->id),
+	          LN("attempt", j->attempt), LS("progress", number));
+}
+
+/* "30s", "1m30s"; a bare number is seconds too. */
+static bool read_delay(const struct jsonl_text *t, usec_t *out)
+{
+	struct buf text = BUF_INIT;
+	bool right;
+
+	if (!jsonl_string(t, &text)) {
+		buf_clear(&text);
+		buf_add(&text, t->at, t->len);
+	}
+	right = usec_parse(buf_text(&text), out) == 0;
+	buf_release(&text);
+	return right;
+}
+
+static char *read_error(const struct jsonl_text *t)
+{
+	struct buf text = BUF_INIT, clean = BUF_INIT;
+
+	if (t->at == NULL || jsonl_is(t, "null"))
+		return xstrdup("the handler failed it without saying why");
+	if (!jsonl_string(t, &text)) {
+		buf_clear(&text);
+		buf_add(&text, t->at, t->len);
+	}
+	utf8_clean(&clean, buf_text(&text), text.len, 2 * CHILD_TAIL);
+	buf_release(&text);
+	return buf_give(&clean);
+}
+
+static void answer_failed(struct job *j, const struct jsonl_answer *a)
+{
+	bool never = jsonl_is(&a->retry, "false");
+	usec_t delay;
+
+	outcome_failed(j, never ? OUTCOME_FAIL : OUTCOME_RETRY, read_error(&a->error));
+	if (a->retry.at != NULL && !never && !jsonl_is(&a->retry, "true") && !jsonl_is(&a->retry, "null"))
+		log_event(LOG_WARNING, "answer_odd", LS("queue", j->queue->set->name), LS("job", j->id),
+		          LS("why", "\"retry\" is neither true nor false"), LS("next", "taken as true"));
+	if (never || a->delay.at == NULL || jsonl_is(&a->delay, "null"))
+		return;
+	if (read_delay(&a->delay, &delay))
+		j->outcome.delay = delay;
+	else
+		log_event(LOG_WARNING, "answer_odd", LS("queue", j->queue->set->name), LS("job", j->id),
+		          LS("why", "\"delay\" is no duration like \"30s\""), LS("next", "the queue's backoff is taken"));
+}
+
+static void answer_done(struct job *j, const struct jsonl_text *result)
+{
+	if (result->at == NULL)
+		buf_adds(&j->out, "null");
+	else
+		buf_add(&j->out, result->at, result->len);
+	if (j->out.len > j->queue->set->max_result)
+		outcome_too_large(j);
+	else
+		outcome_result(j);
+}
+
+/* A line that answers nothing fails nothing. Told one by one at first, then ever more rarely. */
+static void process_ignore(struct process *p, const char *line, size_t len, const char *why)
+{
+	struct buf text = BUF_INIT;
+
+	p->ignored++;
+	if (p->ignored <= IGNORED_TOLD || (p->ignored & (p->ignored - 1)) == 0) {
+		utf8_clean(&text, line, len, LINE_SHOWN);
+		log_event(LOG_WARNING, "answer_ignored", LS("queue", p->s->q->set->name), LN("pid", child_pid(p->child)),
+		          LS("why", why), LN("in_a_row", p->ignored), LN("bytes", len), LS("line", buf_text(&text)));
+		buf_release(&text);
+	}
+	if (p->ignored >= IGNORED_MAX)
+		process_fault(p, xasprintf("it wrote %d lines in a row that answer no job", IGNORED_MAX));
+}
+
+static struct job *process_find(struct process *p, const struct jsonl_text *id)
+{
+	struct buf *plain = &p->s->id;
+
+	if (memchr(id->at, '\\', id->len) == NULL)
+		return *process_place(p, id->at + 1, id->len - 2);
+	return jsonl_string(id, plain) ? *process_place(p, buf_text(plain), plain->len) : NULL;
+}
+
+static void process_on_line(void *arg, const char *line, size_t len)
+{
+	struct process *p = arg;
+	struct worker *w = p->s->q->worker;
+	struct jsonl_answer a;
+	const char *why;
+	struct job *j;
+
+	if (p->fault != NULL)
+		return;
+	why = jsonl_scan(line, len, &a);
+	j = why == NULL ? process_find(p, &a.id) : NULL;
+	if (j == NULL) {
+		process_ignore(p, line, len, why != NULL ? why : "no job of this id is outstanding at this process");
+		return;
+	}
+	p->ignored = 0;
+	if (a.progress.at != NULL)
+		answer_progress(p, j, &a.progress);
+	if (a.ok.at == NULL)
+		return;
+	p->answered = true;
+	serve_note_latency(p->s, j);
+	process_drop(p, j);
+	if (jsonl_is(&a.ok, "true")) {
+		answer_done(j, &a.result);
+	} else if (j->ending == ENDING_LOST) {
+		handler_forget(w, j);
+		return;
+	} else {
+		answer_failed(j, &a);
+	}
+	handler_over(w, j);
+}
+
+/* A line that is too long: its job fails alone when the line says whose it is, else it is a crash. */
+static void process_overflow(struct process *p)
+{
+	struct jsonl_answer a;
+	const char *line = buf_text(&p->in.part), *from = line;
+	struct job *j = NULL;
+
+	jsonl_scan(line, p->in.part.len, &a);
+	if (a.id.len > 1 && *a.id.at == '"')
+		j = process_find(p, &a.id);
+	if (j == NULL) {
+		process_fault(p, xasprintf("it wrote a line longer than %zu bytes", p->in.max));
+		return;
+	}
+	process_drop(p, j);
+	if (a.result.at != NULL)
+		from = a.result.at;
+	buf_add(&j->out, from, p->in.part.len - (size_t)(from - line));
+	outcome_too_large(j);
+	handler_over(p->s->q->worker, j);
+	child_stop_reading(p->child);
+	process_end(p, ENDING_TOO_LARGE);
+}
+
+/* ---- events of the child ---- */
+
+static void process_on_output(void *arg, const char *data, size_t len)
+{
+	struct process *p = arg;
+
+	p->s->now = clock_now();
+	if (!jsonl_lines_add(&p->in, data, len, process_on_line, p))
+		process_overflow(p);
+	worker_changed(p->s->q->worker);
+}
+
+static void process_on_stderr(void *arg, const char *line, size_t len)
+{
+	const struct process *p = arg;
+
+	handler_log_line(p->s->q, NULL, p->child, line, len);
+}
+
+static void process_on_drained(void *arg)
+{
+	const struct process *p = arg;
+
+	worker_changed(p->s->q->worker);
+}
+
+static char *process_what_happened(const struct process *p, int status)
+{
+	if (p->fault != NULL)
+		return xasprintf("the handler process was ended: %s", p->fault);
+	if (WIFSIGNALED(status))
+		return xasprintf("the handler process ended with signal %d (%s)", WTERMSIG(status),
+		                 strsignal(WTERMSIG(status)));
+	return xasprintf("the handler process ended with exit status %d", WEXITSTATUS(status));
+}
+
+/* Several that end at once are one incident. */
+static void serve_crashed(struct serve *s, usec_t now)
+{
+	usec_t pause = PAUSE << (s->crashes < 9 ? s->crashes : 9);
+
+	if (now < s->start_at)
+		return;
+	s->crashes++;
+	s->start_at = now + usec_min(pause, PAUSE_MAX);
+}
+
+static void process_judge_job(const struct process *p, struct job *j, const struct child_end *end, const char *what)
+{
+	struct worker *w = p->s->q->worker;
+	bool strangers = p->state < PROCESS_ENDING && outcome_is_stop_signal(end->status);
+
+	if (j->killed)
+		w->count.killed++;
+	if (j->ending == ENDING_LOST) {
+		handler_forget(w, j);
+		return;
+	}
+	if (j->ending == ENDING_TIMEOUT) {
+		outcome_timeout(j, end);
+	} else if (p->ending != ENDING_NONE || (strangers && worker_stopping(w))) {
+		j->outcome.kind = OUTCOME_RELEASE;
+	} else {
+		outcome_failed(j, OUTCOME_RETRY, outcome_text(what, end));
+		if (strangers) {
+			handler_hold(w, j);	/* perhaps the stop that killed it is on its way to us */
+			return;
+		}
+	}
+	handler_over(w, j);
+}
+
+/* Told by itself: it was asked to, or had nothing to do and left in peace. */
+static bool process_left(const struct process *p, int status)
+{
+	return p->fault == NULL && (p->state != PROCESS_UP || (status == 0 && p->held_len == 0));
+}
+
+static void process_tell_end(const struct process *p, int status, const char *what)
+{
+	const struct serve *s = p->s;
+	char pause[USEC_TEXT_MAX];
+	usec_t wait = s->start_at > s->now ? s->start_at - s->now : 0;
+
+	if (process_left(p, status))
+		log_event(LOG_DEBUG, "handler_ended", LS("queue", s->q->set->name), LN("pid", child_pid(p->child)),
+		          LS("how", what));
+	else
+		log_event(LOG_WARNING, "handler_ended", LS("queue", s->q->set->name), LN("pid", child_pid(p->child)),
+		          LS("how", what), LN("jobs", p->held_len), LN("crashes", s->crashes),
+		          LS("next", "started again when there is a job"), LS("not_before", usec_text(wait, pause)));
+}
+
+static void process_free(struct process *p)
+{
+	TAILQ_REMOVE(&p->s->processes, p, link);
+	p->s->len--;
+	p->s->in_use -= p->in_use;
+	jsonl_lines_release(&p->in);
+	buf_release(&p->out);
+	free(p->table);
+	free(p->fault);
+	free(p);
+}
+
+static void process_on_over(void *arg, const struct child_end *end)
+{
+	struct process *p = arg;
+	struct serve *s = p->s;
+	char *what = process_what_happened(p, end->status);
+	struct job *j;
+
+	s->now = clock_now();
+	if (!process_left(p, end->status))
+		serve_crashed(s, s->now);
+	process_tell_end(p, end->status, what);
+	while ((j = TAILQ_FIRST(&p->held)) != NULL) {
+		process_drop(p, j);
+		process_judge_job(p, j, end, what);
+	}
+	free(what);
+	process_free(p);
+	worker_changed(s->q->worker);
+}
+
+static const struct child_events process_events = {
+	.output = process_on_output, .line = process_on_stderr, .drained = process_on_drained, .over = process_on_over,
+};
+
+/* ---- starting ---- */
+
+static struct process *serve_start_process(struct serve *s)
+{
+	struct queue *q = s->q;
+	struct process *p = xcalloc(1, sizeof *p);
+	size_t n;
+	char **env = handler_env(q->set, 1, &n);
+	struct child_spec spec = { .path = q->handler, .argv = q->set->handler, .envp = env, .input = "", .keep_stdin = true };
+	struct error err = ERROR_INIT;
+	char pause[USEC_TEXT_MAX];
+
+	env[n] = xasprintf("UNSTUCK_QUEUE=%s", q->set->name);
+	p->child = child_start(q->worker->children, &spec, &process_events, p, &err);
+	words_free(env);
+	if (p->child == NULL) {
+		free(p);
+		serve_crashed(s, s->now);
+		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("error", err.text),
+		          LS("next", "no job is used up; trying again"), LS("in", usec_text(s->start_at - s->now, pause)));
+		return NULL;
+	}
+	p->s = s;
+	p->in.max = q->set->max_result + LINE_MORE;
+	p->table = xcalloc(s->mask + 1, sizeof(struct job *));
+	TAILQ_INIT(&p->held);
+	TAILQ_INSERT_TAIL(&s->processes, p, link);
+	s->len++;
+	log_event(LOG_DEBUG, "handler_started", LS("queue", q->set->name), LN("pid", child_pid(p->child)));
+	return p;
+}
+
+/* ---- handing out ---- */
+
+/* After a crash one job is risked at a time, until the new process has answered one. */
+static uint32_t process_limit(const struct process *p)
+{
+	return p->answered || p->s->crashes == 0 ? p->s->q->set->pipeline : 1;
+}
+
+static bool process_takes(const struct process *p)
+{
+	return p->state == PROCESS_UP && p->held_len < process_limit(p) && child_is_writable(p->child)
+	       && child_unwritten(p->child) + p->out.len < CHILD_WRITE_MAX;
+}
+
+/* So many more processes may be started now, when `used` of our slots are taken. */
+static uint32_t serve_startable(const struct serve *s, uint32_t used)
+{
+	uint32_t taken = used > s->in_use ? used : s->in_use;
+	uint32_t slots = s->reserved > taken ? s->reserved - taken : 0;
+	uint32_t places = s->q->limit > s->len ? s->q->limit - s->len : 0;
+
+	if (s->now < s->start_at)
+		return 0;
+	if (places > slots)
+		places = slots;
+	return s->crashes != 0 && places > 1 ? 1 : places;
+}
+
+/*
+ * The process with the fewest jobs; an idle or a new one while our slots last. An answer
+ * names an id only: one process never holds two jobs of the same id (the first one's claim was lost).
+ */
+static struct process *serve_pick(struct serve *s, const struct job *j)
+{
+	struct process *p, *best = NULL;
+	uint32_t used = 0;
+	size_t len = strlen(j->id);
+
+	TAILQ_FOREACH(p, &s->processes, link) {
+		if (p->state == PROCESS_LEAVING || (p->state == PROCESS_UP && used == s->reserved))
+			continue;
+		used++;
+		if (!process_takes(p) || (p->held_len == 0 && s->in_use >= s->reserved)
+		    || (best != NULL && p->held_len >= best->held_len)
+		    || *process_place(p, j->id, len) != NULL)
+			continue;
+		best = p;
+		if (p->held_len == 0)
+			break;
+	}
+	if ((best == NULL || best->held_len != 0) && serve_startable(s, used) != 0) {
+		p = serve_start_process(s);
+		if (p != NULL)
+			return p;
+	}
+	return best;
+}
+
+static void serve_wait(struct serve *s, struct job *j)
+{
+	TAILQ_INSERT_TAIL(&s->waiting, j, link);
+	s->q->waiting++;
+}
+
+static void serve_unwait(struct serve *s, struct job *j)
+{
+	TAILQ_REMOVE(&s->waiting, j, link);
+	s->q->waiting--;
+}
+
+static void process_give(struct process *p, struct job *j, const char *deadline)
+{
+	const struct serve *s = p->s;
+	struct jsonl_request r = {
+		.id = j->id, .queue = s->q->set->name, .attempt = j->attempt, .claim_id = j->claim_id,
+		.deadline = deadline, .payload = j->payload, .payload_len = j->payload_len,
+	};
+
+	jsonl_add_request(&p->out, &r);
+	j->state = JOB_RUNNING;
+	j->started = true;
+	j->started_at = s->now;
+	j->end_at = s->now + s->q->set->timeout;
+	process_hold(p, j);
+	p->unsent++;
+	s->q->worker->count.started++;
+	log_event(LOG_DEBUG, "job_start", LS("queue", s->q->set->name), LS("job", j->id), LN("attempt", j->attempt),
+	          LN("pid", child_pid(p->child)));
+}
+
+/* It closed its stdin: what it was not given yet is for another one. */
+static void process_take_back(struct process *p)
+{
+	struct serve *s = p->s;
+	struct job *j;
+
+	for (; p->unsent > 0; p->unsent--) {
+		j = TAILQ_LAST(&p->held, jobs);
+		process_drop(p, j);
+		j->state = JOB_CLAIMED;
+		j->started = false;
+		j->end_at = USEC_NEVER;
+		s->q->worker->count.started--;
+		TAILQ_INSERT_HEAD(&s->waiting, j, link);
+		s->q->waiting++;
+	}
+	process_fault(p, xstrdup("it closed its stdin"));
+}
+
+static void process_write(struct process *p)
+{
+	struct job *j;
+
+	if (p->out.len == 0)
+		return;
+	if (!child_write(p->child, p->out.data, p->out.len))
+		process_take_back(p);
+	for (j = TAILQ_LAST(&p->held, jobs); p->unsent > 0; p->unsent--, j = TAILQ_PREV(j, jobs, link)) {
+		free(j->payload);
+		j->payload = NULL;
+	}
+	if (p->out.cap > OUT_KEEP)
+		buf_release(&p->out);
+	else
+		buf_clear(&p->out);
+}
+
+static void serve_give_back_all(struct serve *s, const char *why)
+{
+	struct job *j;
+
+	while ((j = TAILQ_FIRST(&s->waiting)) != NULL) {
+		serve_unwait(s, j);
+		handler_give_back(s->q->worker, j, why);
+	}
+}
+
+static void serve_hand_out(struct serve *s)
+{
+	char deadline[WALL_TEXT_MAX];
+	struct process *p;
+	struct job *j = TAILQ_FIRST(&s->waiting);
+
+	if (j == NULL)
+		return;
+	wall_text(clock_wall() + s->q->set->timeout, deadline);
+	for (; j != NULL; j = TAILQ_FIRST(&s->waiting)) {
+		p = serve_pick(s, j);
+		if (p == NULL)
+			break;
+		serve_unwait(s, j);
+		process_give(p, j, deadline);
+		if (p->out.len >= WRITE_AT)
+			process_write(p);
+	}
+	TAILQ_FOREACH(p, &s->processes, link)
+		process_write(p);
+	if (s->len == 0 && s->q->waiting != 0) {
+		s->q->claim_at = s->start_at;
+		s->q->empty = false;
+		serve_give_back_all(s, "no handler process can be started");
+	}
+}
+
+/* ---- time ---- */
+
+static usec_t process_expire(struct process *p, usec_t now)
+{
+	struct job *j = TAILQ_FIRST(&p->held);
+
+	if (now < j->end_at)
+		return j->end_at;
+	for (; j != NULL && now >= j->end_at; j = TAILQ_NEXT(j, link))
+		if (j->ending == ENDING_NONE)
+			j->ending = ENDING_TIMEOUT;
+	process_end(p, ENDING_TIMEOUT);
+	return p->until;
+}
+
+static usec_t process_advance(struct process *p, usec_t now)
+{
+	switch (p->state) {
+	case PROCESS_UP:
+		if (worker_stopping(p->s->q->worker) && p->held_len == p->lost) {
+			p->state = PROCESS_LEAVING;
+			p->until = now + p->s->q->worker->set->force_delay;
+			child_close_stdin(p->child);
+			return p->until;
+		}
+		return p->held_len != 0 ? process_expire(p, now) : USEC_NEVER;
+	case PROCESS_LEAVING:
+		if (now >= p->until)
+			process_end(p, ENDING_STOP);
+		return p->until;
+	case PROCESS_ENDING:
+		if (now < p->until)
+			return p->until;
+		process_kill(p);
+		break;
+	case PROCESS_KILLED:
+		break;
+	}
+	return USEC_NEVER;
+}
+
+/* Nobody had room for too long: another worker may have. And next time we know better. */
+static usec_t serve_advance_waiting(struct serve *s)
+{
+	const struct job *j = TAILQ_FIRST(&s->waiting);
+
+	if (j == NULL)
+		return USEC_NEVER;
+	if (s->now < j->started_at + WAIT_MAX)
+		return j->started_at + WAIT_MAX;
+	if (s->latency < WAIT_MAX)
+		s->latency = WAIT_MAX;
+	s->q->claim_at = s->now + WAIT_MAX;
+	s->q->empty = false;
+	serve_give_back_all(s, "the handlers are busy with others");
+	return USEC_NEVER;
+}
+
+static usec_t serve_advance_queue(struct serve *s, usec_t now)
+{
+	usec_t next = USEC_NEVER;
+	struct process *p;
+
+	s->now = now;
+	if (worker_stopping(s->q->worker))
+		serve_give_back_all(s, "the worker is stopping");
+	serve_hand_out(s);
+	TAILQ_FOREACH(p, &s->processes, link)
+		next = usec_min(next, process_advance(p, now));
+	next = usec_min(next, serve_advance_waiting(s));
+	if (now < s->start_at)
+		next = usec_min(next, s->start_at);
+	else if (s->crashes != 0 && now >= s->start_at + HEALTHY)
+		s->crashes = 0;
+	return next;
+}
+
+static usec_t serve_advance(struct worker *w, usec_t now)
+{
+	usec_t next = USEC_NEVER;
+
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i].serve != NULL)
+			next = usec_min(next, serve_advance_queue(w->queues[i].serve, now));
+	return next;
+}
+
+/* ---- room ---- */
+
+/* Processes at work, and those that a job which waits or is asked for may put to work. */
+static uint32_t serve_slots(const struct queue *q)
+{
+	const struct serve *s = q->serve;
+	uint32_t soon = s->in_use + q->waiting + q->asked;
+
+	if (soon > s->reserved)
+		soon = s->reserved;
+	return soon > s->in_use ? soon : s->in_use;
+}
+
+/* Jobs that can be outstanding at our processes: those that run, and those that may be started. */
+static uint32_t serve_capacity(const struct serve *s)
+{
+	uint32_t used = 0, jobs = 0;
+	const struct process *p;
+
+	TAILQ_FOREACH(p, &s->processes, link) {
+		if (p->state == PROCESS_LEAVING || (p->state == PROCESS_UP && used == s->reserved))
+			continue;
+		used++;
+		jobs += process_takes(p) ? process_limit(p) : p->held_len;
+	}
+	return jobs + serve_startable(s, used) * (s->crashes != 0 ? 1 : s->q->set->pipeline);
+}
+
+/*
+ * Claimed before they are needed: what the processes finish in two round trips of a
+ * claim (capacity / latency is how fast they are). With jobs that take longer than claims it is none.
+ */
+static uint32_t serve_ahead(const struct serve *s, uint32_t capacity)
+{
+	usec_t ahead;
+
+	if (s->latency == 0)
+		return 0;
+	ahead = 2 * (usec_t)capacity * s->q->claim_took / s->latency;
+	return ahead < s->q->set->batch ? (uint32_t)ahead : s->q->set->batch;
+}
+
+/*
+ * When other queues would claim and have no slot, we keep our share of the slots: the processes
+ * above it get no more jobs, and their slots are free when they have answered.
+ */
+static uint32_t serve_room(struct queue *q, uint32_t free_slots)
+{
+	struct serve *s = q->serve;
+	struct worker *w = q->worker;
+	uint32_t slots = serve_slots(q) + free_slots, share = w->set->concurrency / (uint32_t)w->queues_len;
+	uint32_t capacity, ahead;
+
+	if (w->hungry > (q->hungry ? 1U : 0U) && slots > share)
+		slots = share;
+	if (slots > q->limit)
+		slots = q->limit;
+	if (slots > s->reserved && q->waiting != 0)
+		worker_changed(w);	/* for serve_hand_out() */
+	s->reserved = slots;
+	capacity = serve_capacity(s);
+	ahead = serve_ahead(s, capacity);
+	if (q->waiting > ahead / 2 || capacity + ahead <= q->busy)
+		return 0;
+	return capacity + ahead - q->busy;
+}
+
+/* ---- the door ---- */
+
+static void serve_open(struct queue *q)
+{
+	struct serve *s = xcalloc(1, sizeof *s);
+
+	s->q = q;
+	TAILQ_INIT(&s->processes);
+	TAILQ_INIT(&s->waiting);
+	while (s->mask + 1 < 2 * (size_t)q->set->pipeline)
+		s->mask = 2 * s->mask + 1;
+	q->serve = s;
+}
+
+static void serve_close(struct queue *q)
+{
+	struct serve *s = q->serve;
+	struct process *p;
+
+	while ((p = TAILQ_FIRST(&s->processes)) != NULL)
+		process_free(p);
+	buf_release(&s->id);
+	free(s);
+	q->serve = NULL;
+}
+
+static void serve_start(struct worker *w, struct job *j)
+{
+	(void)w;
+	j->started_at = clock_now();
+	serve_wait(j->queue->serve, j);
+}
+
+/* Only its process could be told, so it is ended when it holds nothing else; else the answer comes late. */
+static void serve_end(struct worker *w, struct job *j, enum job_ending why)
+{
+	struct process *p = j->process;
+
+	if (j->state == JOB_CLAIMED) {
+		serve_unwait(j->queue->serve, j);
+		handler_forget(w, j);
+		return;
+	}
+	if (j->state != JOB_RUNNING || j->ending != ENDING_NONE)
+		return;
+	j->ending = why;
+	p->lost += why == ENDING_LOST;
+	if (p->held_len == 1)
+		process_end(p, why);
+}
+
+static void serve_end_all(struct worker *w, enum job_ending why)
+{
+	struct process *p;
+
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i].serve != NULL)
+			TAILQ_FOREACH(p, &w->queues[i].serve->processes, link)
+				process_end(p, why);
+}
+
+static void serve_kill_all(struct worker *w)
+{
+	struct process *p;
+
+	for (size_t i = 0; i < w->queues_len; i++) {
+		if (w->queues[i].serve == NULL)
+			continue;
+		TAILQ_FOREACH(p, &w->queues[i].serve->processes, link) {
+			process_end(p, ENDING_STOP);
+			process_kill(p);
+		}
+	}
+}
+
+static bool serve_is_idle(const struct worker *w)
+{
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i].serve != NULL && w->queues[i].serve->len != 0)
+			return false;
+	return true;
+}
+
+const struct handler serve_handler = {
+	.open = serve_open, .close = serve_close, .start = serve_start, .end = serve_end, .slots = serve_slots,
+	.room = serve_room, .end_all = serve_end_all, .kill_all = serve_kill_all, .advance = serve_advance,
+	.is_idle = serve_is_idle,
+};
