@@ -54,7 +54,12 @@ $(BUILD)/obj/%.o: %.c
 
 # Tests: tests/test_x.c (units) and tests/it_x.c (stories), each one Check program.
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c tests/it_*.c))
-tests: $(TESTS)
+# What tests give work to: the example in C, and handlers of their own.
+HANDLERS := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/handlers/*.c tests/handlers/*.c))
+$(HANDLERS): $(BUILD)/%: $(BUILD)/obj/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+tests: $(TESTS) $(HANDLERS)
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)

@@ -324,6 +324,8 @@ static void process_overflow(struct process *p)
 	jsonl_scan(line, p->in.part.len, &a);
 	if (a.id.len > 1 && *a.id.at == '"')
 		j = process_find(p, &a.id);
+	else if (a.result.at != NULL && p->held_len == 1)
+		j = TAILQ_FIRST(&p->held);	/* the id would have come behind the result */
 	if (j == NULL) {
 		process_fault(p, xasprintf("it wrote a line longer than %zu bytes", p->in.max));
 		return;
@@ -513,6 +515,17 @@ static bool process_takes(const struct process *p)
 	       && child_unwritten(p->child) + p->out.len < CHILD_WRITE_MAX;
 }
 
+/* A process that was started after a crash has not answered yet: one at a time. */
+static bool serve_is_trying(const struct serve *s)
+{
+	const struct process *p;
+
+	TAILQ_FOREACH(p, &s->processes, link)
+		if (p->state == PROCESS_UP && !p->answered)
+			return true;
+	return false;
+}
+
 /* So many more processes may be started now, when `used` of our slots are taken. */
 static uint32_t serve_startable(const struct serve *s, uint32_t used)
 {
@@ -524,7 +537,9 @@ static uint32_t serve_startable(const struct serve *s, uint32_t used)
 		return 0;
 	if (places > slots)
 		places = slots;
-	return s->crashes != 0 && places > 1 ? 1 : places;
+	if (s->crashes == 0)
+		return places;
+	return places != 0 && !serve_is_trying(s) ? 1 : 0;
 }
 
 /*
@@ -665,15 +680,18 @@ static void serve_hand_out(struct serve *s)
 
 /* ---- time ---- */
 
+/*
+ * The oldest job is the one that took too long. Others that were given with it may only have waited
+ * behind it, so they are released with the rest.
+ */
 static usec_t process_expire(struct process *p, usec_t now)
 {
 	struct job *j = TAILQ_FIRST(&p->held);
 
 	if (now < j->end_at)
 		return j->end_at;
-	for (; j != NULL && now >= j->end_at; j = TAILQ_NEXT(j, link))
-		if (j->ending == ENDING_NONE)
-			j->ending = ENDING_TIMEOUT;
+	if (j->ending == ENDING_NONE)
+		j->ending = ENDING_TIMEOUT;
 	process_end(p, ENDING_TIMEOUT);
 	return p->until;
 }
