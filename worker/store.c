@@ -2,7 +2,7 @@
  * store.c - writing outcomes, many per transaction, each exactly once.
  *
  * Lives here: batches, what an answer means for each job in it.
- * Not here:   SQL text (sql/), judging a handler's end (exec.c).
+ * Not here:   SQL text (sql/), judging a handler's end (outcome.c).
  */
 #include "store.h"
 
@@ -220,6 +220,9 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 static void settle_released(struct worker *w, struct job *j)
 {
 	w->count.released++;
+	j->queue->empty = false;
+	if (j->started)
+		claim_due(j->queue, 0);		/* its process had to be ended; who gave back one not started says when */
 	log_event(LOG_INFO, "job_released", LS("queue", j->queue->set->name), LS("job", j->id),
 	          LN("attempt", j->attempt), LS("started", j->started ? "yes" : "no"));
 	worker_forget_job(w, j);
