@@ -13,7 +13,7 @@ table='
 1 common/inifile common/words common/ident common/log common/sqltext common/fragment
 2 common/setting* common/cli* common/pg common/catalog
 3 common/mapping*
-4 worker/db* worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/checks* worker/pidfile worker/shutdown
+4 worker/db* worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown
 5 worker/worker.h worker/claim worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/rescue worker/signals
 6 worker/worker.c
 7 worker/main

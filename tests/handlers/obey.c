@@ -46,7 +46,9 @@ static void count(int sleep_ms)
 	snprintf(name, sizeof name, "run.%d", (int)getpid());
 	mkdir(name, 0755);
 	d = opendir(".");
-	while (d != NULL && (e = readdir(d)) != NULL)
+	if (d == NULL)
+		exit(99);
+	while ((e = readdir(d)) != NULL)
 		n += strncmp(e->d_name, "run.", 4) == 0;
 	closedir(d);
 	add_line("seen.txt", n);
