@@ -6,12 +6,8 @@
  *                 \                \--the process ends--> ENDED (failed, or released when we ended it)
  *                  \--stop, or nobody had room for a second--> ENDED (released, no attempt counted)
  *
- *   process:  UP --stop and no job left: EOF--> LEAVING --+
- *              |                                          +--> ENDING (TERM) --force_delay--> KILLED
- *              +--time limit, lost claim, broken stream---+
- *   from each of them: it ends, and is freed.
- *
- * Not here: the text of the lines (jsonl.c), pipes (child.c), what an outcome is made of (outcome.c).
+ * Not here: one process and its answers (process.c), the text of the lines (jsonl.c), what an outcome
+ * is made of (outcome.c).
  */
 #ifndef SERVE_H
 #define SERVE_H
