@@ -203,10 +203,20 @@ size_t utf8_sequence(const char *data, size_t len)
 	return s->len;
 }
 
+/* Eight bytes of ASCII without NUL: most text is, and is passed eight at a time. */
+static bool is_plain(const char *data)
+{
+	const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+	uint64_t v;
+
+	memcpy(&v, data, sizeof v);
+	return ((v | (v - ones)) & tops) == 0;
+}
+
 bool utf8_valid(const char *data, size_t len)
 {
 	while (len) {
-		size_t n = utf8_sequence(data, len);
+		size_t n = len >= 8 && is_plain(data) ? 8 : utf8_sequence(data, len);
 
 		if (n == 0 || *data == '\0')
 			return false;
