@@ -24,7 +24,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo test check lint docs install uninstall clean help
+.PHONY: all tests deps demo bench test check lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@:
 
@@ -82,6 +82,16 @@ demo:
 	$(again) all
 	@BUILD=$(abspath $(BUILD)) scripts/demo.sh
 
+# bench/x.c with a main() of its own each, but for what all share. WORK=a, or WORK="a d", runs single works.
+BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/must.c bench/layout.c,$(wildcard bench/*.c)))
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/obj/bench/must.o $(BUILD)/obj/bench/layout.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+bench:
+	$(call get_deps,build run)
+	$(again) all $(BENCH)
+	@BUILD=$(abspath $(BUILD)) bench/run $(WORK)
+
 # Sanitizers make all slower, and a finding has to end a program with a status that no test expects.
 test check:
 	$(call get_deps,build run test)
@@ -123,6 +133,7 @@ clean:
 help:
 	@echo "make            build unstuck-worker, unstuck-recover and unstuckctl into build/"
 	@echo "make demo       see it work on a private PostgreSQL, under a minute"
+	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"

@@ -1,0 +1,32 @@
+-- own.sql - the floor of Unstuck's own table: a copy of unstuck.jobs with all its indexes, storage
+-- settings and checks as they are in this version, and the plainest statements that make the same changes.
+
+-- name: make
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS floor CASCADE;
+CREATE SCHEMA floor;
+CREATE SEQUENCE floor.claim_seq;
+CREATE TABLE floor.jobs (LIKE unstuck.jobs INCLUDING ALL);
+
+-- name: fill
+WITH filled AS (
+  INSERT INTO floor.jobs (queue, payload) SELECT 'bench', jsonb_build_object('n', n) FROM generate_series(1, $1::int) AS n
+  RETURNING 1
+)
+SELECT count(*) FROM filled;
+
+-- name: claim
+UPDATE floor.jobs AS j
+   SET status = 'PROCESSING', claim_id = nextval('floor.claim_seq'), worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10',
+       attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE j.id = ANY (ARRAY(SELECT i.id FROM floor.jobs AS i
+                          WHERE i.queue = 'bench' AND i.status = 'PENDING' AND i.run_at <= now()
+                          ORDER BY i.priority, i.run_at, i.id LIMIT $1::int FOR NO KEY UPDATE SKIP LOCKED))
+RETURNING j.id, j.claim_id, j.payload::text;
+
+-- name: complete
+UPDATE floor.jobs AS j SET status = 'COMPLETED', updated_at = clock_timestamp(), finished_at = clock_timestamp()
+ WHERE j.id = ANY ($1::bigint[]);
+
+-- name: size
+SELECT pg_total_relation_size('floor.jobs');
