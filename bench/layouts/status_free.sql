@@ -1,0 +1,59 @@
+-- status_free.sql - one table, the status in no index predicate, fillfactor 50: a completion is heap-only. "waiting" says what a
+-- claim may take. Running jobs are found by jobs_claimed, from the smallest claim that is under way on (claim ids only
+-- grow; that number would have to be kept). unique_key would be cleared at the end.
+
+-- name: make
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS floor CASCADE;
+CREATE SCHEMA floor;
+CREATE SEQUENCE floor.claim_seq;
+CREATE TABLE floor.jobs (
+  id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  queue        text NOT NULL CHECK (queue <> ''),
+  payload      jsonb NOT NULL DEFAULT '{}',
+  status       text NOT NULL DEFAULT 'PENDING'
+               CHECK (status IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED')),
+  priority     int NOT NULL DEFAULT 0,
+  run_at       timestamptz NOT NULL DEFAULT now(),
+  attempts     int NOT NULL DEFAULT 0,
+  failures     int NOT NULL DEFAULT 0,
+  recoveries   int NOT NULL DEFAULT 0,
+  max_attempts int CHECK (max_attempts > 0),
+  unique_key   text,
+  result       jsonb,
+  last_error   text,
+  claim_id     bigint NOT NULL DEFAULT 0,
+  worker_id    uuid,
+  claimed_at   timestamptz,
+  created_at   timestamptz NOT NULL DEFAULT now(),
+  updated_at   timestamptz NOT NULL DEFAULT now(),
+  finished_at  timestamptz,
+  waiting      boolean NOT NULL DEFAULT true
+) WITH (fillfactor = 50);
+CREATE INDEX jobs_waiting ON floor.jobs (queue, priority, run_at, id) WHERE waiting;
+CREATE INDEX jobs_claimed ON floor.jobs (queue, claim_id) WHERE NOT waiting;
+CREATE UNIQUE INDEX jobs_unique_key ON floor.jobs (queue, unique_key) WHERE unique_key IS NOT NULL;
+
+-- name: fill
+WITH filled AS (
+  INSERT INTO floor.jobs (queue, payload, run_at)
+  SELECT 'bench', jsonb_build_object('n', n), '2020-01-01' FROM generate_series(1, $1::int) AS n
+  RETURNING 1
+)
+SELECT count(*) FROM filled;
+
+-- name: claim
+UPDATE floor.jobs AS j
+   SET status = 'PROCESSING', waiting = false, claim_id = nextval('floor.claim_seq'), worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10',
+       attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE j.id = ANY (ARRAY(SELECT i.id FROM floor.jobs AS i
+                          WHERE i.queue = 'bench' AND i.waiting AND i.run_at <= now()
+                          ORDER BY i.priority, i.run_at, i.id LIMIT $1::int FOR NO KEY UPDATE SKIP LOCKED))
+RETURNING j.id, j.claim_id, j.payload::text;
+
+-- name: complete
+UPDATE floor.jobs AS j SET status = 'COMPLETED', updated_at = clock_timestamp(), finished_at = clock_timestamp()
+ WHERE j.id = ANY ($1::bigint[]);
+
+-- name: size
+SELECT pg_total_relation_size('floor.jobs');

@@ -1,0 +1,60 @@
+-- status_now_cursor.sql - status_now.sql where each claim's scan starts behind the last one: dead index entries
+-- that nobody may remove (an old snapshot) are not walked through again. All jobs of the floor have one priority and time.
+
+-- name: make
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS floor CASCADE;
+CREATE SCHEMA floor;
+CREATE SEQUENCE floor.claim_seq;
+CREATE TABLE floor.jobs (
+  id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  queue        text NOT NULL CHECK (queue <> ''),
+  payload      jsonb NOT NULL DEFAULT '{}',
+  status       text NOT NULL DEFAULT 'PENDING'
+               CHECK (status IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED')),
+  priority     int NOT NULL DEFAULT 0,
+  run_at       timestamptz NOT NULL DEFAULT now(),
+  attempts     int NOT NULL DEFAULT 0,
+  failures     int NOT NULL DEFAULT 0,
+  recoveries   int NOT NULL DEFAULT 0,
+  max_attempts int CHECK (max_attempts > 0),
+  unique_key   text,
+  result       jsonb,
+  last_error   text,
+  claim_id     bigint NOT NULL DEFAULT 0,
+  worker_id    uuid,
+  claimed_at   timestamptz,
+  created_at   timestamptz NOT NULL DEFAULT now(),
+  updated_at   timestamptz NOT NULL DEFAULT now(),
+  finished_at  timestamptz
+) WITH (fillfactor = 80);
+CREATE INDEX jobs_pending ON floor.jobs (queue, priority, run_at, id) WHERE status = 'PENDING';
+CREATE INDEX jobs_processing ON floor.jobs (queue) WHERE status = 'PROCESSING';
+CREATE INDEX jobs_held ON floor.jobs (worker_id) WHERE status = 'PROCESSING';
+CREATE UNIQUE INDEX jobs_unique_key ON floor.jobs (queue, unique_key)
+  WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'PROCESSING');
+
+-- name: fill
+WITH filled AS (
+  INSERT INTO floor.jobs (queue, payload, run_at)
+  SELECT 'bench', jsonb_build_object('n', n), '2020-01-01' FROM generate_series(1, $1::int) AS n
+  RETURNING 1
+)
+SELECT count(*) FROM filled;
+
+-- name: claim
+UPDATE floor.jobs AS j
+   SET status = 'PROCESSING', claim_id = nextval('floor.claim_seq'), worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10',
+       attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE j.id = ANY (ARRAY(SELECT i.id FROM floor.jobs AS i
+                          WHERE i.queue = 'bench' AND i.status = 'PENDING' AND i.run_at <= now()
+                            AND (i.priority, i.run_at, i.id) > (0, '2020-01-01', $2::bigint)
+                          ORDER BY i.priority, i.run_at, i.id LIMIT $1::int FOR NO KEY UPDATE SKIP LOCKED))
+RETURNING j.id, j.claim_id, j.payload::text;
+
+-- name: complete
+UPDATE floor.jobs AS j SET status = 'COMPLETED', updated_at = clock_timestamp(), finished_at = clock_timestamp()
+ WHERE j.id = ANY ($1::bigint[]);
+
+-- name: size
+SELECT pg_total_relation_size('floor.jobs');
