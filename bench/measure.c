@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -96,6 +97,7 @@ static bool is_over(pid_t pid)
 int main(int argc, char **argv)
 {
 	sigset_t signals, before;
+	struct rusage usage;
 	double begin = now_us(), own = 0, children = 0;
 	long peak = 0, first = 0, last = 0, kb;
 	int status = 0;
@@ -120,7 +122,9 @@ int main(int argc, char **argv)
 			first = last;
 	}
 	cpu_of(pid, &own, &children);
-	(void)waitpid(pid, &status, 0);
+	(void)wait4(pid, &status, 0, &usage);
+	if (peak == 0)
+		peak = usage.ru_maxrss;	/* over before it was looked at */
 	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	file = fopen(argv[1], "w");
 	if (file == NULL)

@@ -26,7 +26,7 @@ done
 TIDY_FLAGS=$*
 export TIDY_FLAGS
 # shellcheck disable=SC2016 # the inner shell expands these
-find common worker recover ctl scripts tests examples -name '*.c' -print0 |
+find common worker recover ctl scripts bench tests examples -name '*.c' -print0 |
 	xargs -0 -P "$(nproc)" -n 4 sh -c '
 		said=$(clang-tidy --quiet "$@" -- $TIDY_FLAGS 2>&1) && exit 0
 		echo "$said" | grep -v -E "warnings? generated|^Suppressed|^Use -header-filter"
