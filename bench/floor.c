@@ -191,12 +191,12 @@ static void send_next(struct drain *d, bool completes)
 /* The result of one statement, and the NULL behind it. */
 static PGresult *must_read(struct drain *d, ExecStatusType status)
 {
-	PGresult *res = PQgetResult(d->conn), *more;
+	PGresult *res = PQgetResult(d->conn);
 
 	if (res == NULL)
 		die("a result is missing: %s", PQerrorMessage(d->conn));
 	must_be(d->conn, res, status);
-	if (status != PGRES_PIPELINE_SYNC && (more = PQgetResult(d->conn)) != NULL)
+	if (status != PGRES_PIPELINE_SYNC && PQgetResult(d->conn) != NULL)
 		die("a result too many: %s", PQerrorMessage(d->conn));
 	return res;
 }
