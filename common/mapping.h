@@ -87,9 +87,6 @@ void findings_add(struct findings *f, enum finding_level level, const char *fmt,
 void findings_release(struct findings *f);
 /* -1 only when the database could not be asked. */
 int mapping_check(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
-/* The first of its errors: for a worker at its start. mapping_resolve() asks only for what recover needs too. */
-int mapping_must_work(const struct mapping *m, struct session *session, struct error *err);
-
 /* The part of it that recover tells: a large table without an index that finds its PROCESSING rows. */
 int mapping_check_recover(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
 

@@ -37,14 +37,14 @@ SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS p
  ORDER BY array_position((SELECT ids FROM {picked}), c.key);
 
 -- name: pick
--- Once for each ready status. A retry waits until not_before, unless the application made it ready itself.
+-- Once for each ready status. A retry waits until not_before, unless the application has written the row since.
 {pick} AS MATERIALIZED (
   SELECT {picked_before} || ARRAY(
            SELECT t.{id} FROM {table} AS t
             WHERE t.{status} = {ready}
               AND (SELECT k.not_before FROM unstuck.claims AS k
                     WHERE k.source = {source} AND k.job_id = t.{id}::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp()) IS NULL{and_where}
+                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL{and_where}
             ORDER BY {order_by}
             LIMIT $1::int - cardinality({picked_before})
             FOR NO KEY UPDATE SKIP LOCKED) AS ids
@@ -64,7 +64,7 @@ WITH r AS MATERIALIZED (
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND r.result::jsonb IS NOT NULL
+     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
      AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE'){and_untouched}
    FOR NO KEY UPDATE OF k
 ), written AS (

@@ -7,7 +7,8 @@
 -- What keeps them right:
 -- * every write checks the token (claim_id, worker_id) on the row as it is after the lock;
 -- * rows of a batch are locked in the order of the key, so that two batches cannot deadlock;
--- * batches are id = ANY ($1): an index scan whatever the statistics say;
+-- * a batch is joined to the table by the key, one look-up a row whatever the statistics say: the fence
+--   stands in CASE, where no index can be tried for it (a partial index that statistics call empty);
 -- * NO KEY UPDATE is the lock of our own UPDATE: rows that refer to a job do not stand in its way.
 
 -- name: claim
@@ -38,19 +39,19 @@ SELECT c.id::text AS id, c.claim_id, c.attempts AS attempt, c.failures, c.payloa
 -- name: stored
 -- Of the holder, or of the last holder after a release or recovery that nobody has claimed since.
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+  SELECT u.id::bigint AS id, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
 ), locked AS MATERIALIZED (
-  SELECT j.id, j.claim_id FROM unstuck.jobs AS j
-   WHERE j.id = ANY ($1::text[]::bigint[]) AND j.queue = {queue} AND j.worker_id = $4::uuid
-     AND j.status IN ('PROCESSING', 'PENDING')
+  SELECT j.id, r.result FROM r JOIN unstuck.jobs AS j ON j.id = r.id
+   WHERE CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+               AND j.status IN ('PROCESSING', 'PENDING') THEN true END
    ORDER BY j.id
-   FOR NO KEY UPDATE
+   FOR NO KEY UPDATE OF j
 ), stored AS (
   UPDATE unstuck.jobs AS j
-     SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL,
+     SET status = 'COMPLETED', result = l.result::jsonb, last_error = NULL,
          updated_at = clock_timestamp(), finished_at = clock_timestamp()
-    FROM locked AS l JOIN r ON r.id::bigint = l.id AND r.claim_id = l.claim_id
-   WHERE j.id = l.id AND j.id = ANY ($1::text[]::bigint[])
+    FROM locked AS l
+   WHERE j.id = l.id
   RETURNING j.id::text AS id
 )
 
@@ -72,14 +73,15 @@ WITH r AS MATERIALIZED (
 ), kept AS (
 {@keep_raws}
 ), locked AS MATERIALIZED (
-  SELECT j.id, j.claim_id, j.failures, j.max_attempts FROM unstuck.jobs AS j
-   WHERE j.id = ANY ($1::text[]::bigint[]) AND j.queue = {queue} AND j.worker_id = $3::uuid AND j.status = 'PROCESSING'
+  SELECT j.id, j.failures, j.max_attempts, r.kind, r.error, r.delay FROM r JOIN unstuck.jobs AS j ON j.id = r.id::bigint
+   WHERE CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
+               AND j.status = 'PROCESSING' THEN true END
    ORDER BY j.id
-   FOR NO KEY UPDATE
+   FOR NO KEY UPDATE OF j
 ), mine AS (
-  SELECT l.id, r.kind, r.error, clock_timestamp() + make_interval(secs => least(greatest(r.delay, 0), 1e9)) AS retry_at,
-         r.kind = 'later' OR r.kind = 'retry' AND l.failures + 1 < coalesce(l.max_attempts, {max_attempts}) AS again
-    FROM locked AS l JOIN r ON r.id::bigint = l.id AND r.claim_id = l.claim_id
+  SELECT l.id, l.kind, l.error, clock_timestamp() + make_interval(secs => least(greatest(l.delay, 0), 1e9)) AS retry_at,
+         l.kind = 'later' OR l.kind = 'retry' AND l.failures + 1 < coalesce(l.max_attempts, {max_attempts}) AS again
+    FROM locked AS l
 )
 UPDATE unstuck.jobs AS j
    SET status = CASE WHEN m.again THEN 'PENDING' ELSE 'FAILED' END,
@@ -89,23 +91,24 @@ UPDATE unstuck.jobs AS j
        updated_at = clock_timestamp(),
        finished_at = CASE WHEN NOT m.again THEN clock_timestamp() END
   FROM mine AS m
- WHERE j.id = m.id AND j.id = ANY ($1::text[]::bigint[])
+ WHERE j.id = m.id
 RETURNING j.id::text AS id, j.status;
 
 -- name: release
 -- run_at stays: a released job keeps its place in the line.
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started)
+  SELECT u.id::bigint AS id, u.claim_id, u.started FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
 ), locked AS MATERIALIZED (
-  SELECT j.id, j.claim_id FROM unstuck.jobs AS j
-   WHERE j.id = ANY ($1::text[]::bigint[]) AND j.queue = {queue} AND j.worker_id = $3::uuid AND j.status = 'PROCESSING'
+  SELECT j.id, r.started FROM r JOIN unstuck.jobs AS j ON j.id = r.id
+   WHERE CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
+               AND j.status = 'PROCESSING' THEN true END
    ORDER BY j.id
-   FOR NO KEY UPDATE
+   FOR NO KEY UPDATE OF j
 )
 UPDATE unstuck.jobs AS j
-   SET status = 'PENDING', attempts = greatest(0, j.attempts - (NOT r.started)::int), updated_at = clock_timestamp()
-  FROM locked AS l JOIN r ON r.id::bigint = l.id AND r.claim_id = l.claim_id
- WHERE j.id = l.id AND j.id = ANY ($1::text[]::bigint[])
+   SET status = 'PENDING', attempts = greatest(0, j.attempts - (NOT l.started)::int), updated_at = clock_timestamp()
+  FROM locked AS l
+ WHERE j.id = l.id
 RETURNING j.id::text AS id;
 
 -- name: release_all
@@ -129,7 +132,7 @@ SELECT r.id,
                                WHEN 'FAILED' THEN 'failed' ELSE 'cancelled' END
        END AS verdict
   FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.jobs AS j ON j.id = r.id::bigint AND j.id = ANY ($1::text[]::bigint[]) AND j.queue = {queue};
+  LEFT JOIN unstuck.jobs AS j ON j.id = r.id::bigint AND j.queue = {queue};
 
 -- name: held
 SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j
@@ -151,19 +154,17 @@ WITH ask AS (
 -- name: reset
 -- Checked again on the locked row: the same version of it (token), and still a reason.
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+  SELECT u.id::bigint AS id, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
-), locked AS MATERIALIZED (
-  SELECT j.id, j.xmin::text AS token, j.claim_id, j.worker_id,
+), found AS MATERIALIZED (
+  SELECT j.id, j.claim_id, j.worker_id,
          CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
          j.recoveries >= $5::int AS poisoned
-    FROM unstuck.jobs AS j
-   WHERE j.id = ANY ($1::text[]::bigint[]) AND j.queue = {queue} AND j.status = 'PROCESSING'
+    FROM r JOIN unstuck.jobs AS j ON j.id = r.id
+   WHERE CASE WHEN j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING' THEN true END
    ORDER BY j.id
-   FOR NO KEY UPDATE SKIP LOCKED
-), found AS (
-  SELECT l.* FROM locked AS l JOIN r ON r.id::bigint = l.id AND r.token = l.token
+   FOR NO KEY UPDATE OF j SKIP LOCKED
 ), {@judged}, done AS (
   UPDATE unstuck.jobs AS j
      SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END,
@@ -172,7 +173,7 @@ WITH r AS MATERIALIZED (
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
     FROM judged AS v
-   WHERE j.id = v.id AND j.id = ANY ($1::text[]::bigint[]) AND {@may_reset}
+   WHERE j.id = v.id AND {@may_reset}
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
   INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)

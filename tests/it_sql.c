@@ -1,310 +1,622 @@
 /*
- * it_sql.c - what the statements themselves promise, whatever the planner thinks:
- * limits, plans, lock order, and one holder for each row.
+ * it_sql.c - stories about what a queue's statements do to a row and to each other:
+ * claims, the fence, retries, releases and recovery, over every kind of table, with
+ * real concurrent sessions. Not here: limits and plans (it_plans.c).
  */
-#include "story.h"
-
 #include <stdio.h>
+#include <unistd.h>
+#include "ident.h"
+#include "queue_story.h"
+#include "sqltext.h"
 
-#include "buf.h"
-#include "mapping.h"
-#include "settings.h"
-#include "worker_story.h"
+#define HOUR_S "3600"
 
-#define W1 "11111111-1111-4111-8111-111111111111"
-
-static const char own_queue[] = "[queue mail]\nhandler = true\n";
-static const char mapped_queue[] = "[queue videos]\ntable = videos\nstatus = analysis_status\nready = METADATA_EXTRACTED OTHER\n"
-                                   "payload = source_id\nhandler = true\n";
-
-/* The statements of a queue as the worker has them, and a session that they run in. */
-struct bench {
-	struct settings set;
-	struct session session;
-	struct mapping map;
-};
-
-static void must_open(struct bench *b, struct testdb *db, const char *queue)
+static struct queue_story *start(int kind, int jobs)
 {
-	struct problems problems = PROBLEMS_INIT;
-	struct error err = ERROR_INIT;
-
-	settings(db, "%s", queue);
-	ck_assert_int_eq(settings_load(&b->set, "unstuck.ini", (struct flag_setting[]){ { NULL, NULL, NULL } }, &problems), 0);
-	ck_assert_msg(session_open(&b->session, db->url, "it_sql", &err) == 0 && mapping_init(&b->map, &b->set.queues[0], &err) == 0
-	              && mapping_resolve(&b->map, &b->session, &err) == 0, "%s", err.text);
-	must_sql(db, "INSERT INTO unstuck.workers (worker_id, host, pid, version, heartbeat_s, timeout_s)"
-	             " VALUES ('" W1 "', 'here', 1, '0', 10, 60) ON CONFLICT DO NOTHING");
-}
-
-static void bench_close(struct bench *b)
-{
-	session_close(&b->session);
-	mapping_release(&b->map);
-	settings_release(&b->set);
-}
-
-static void must_set(struct bench *b, const char *sql)
-{
-	PGresult *res = PQexec(b->session.conn, sql);
-
-	ck_assert_msg(PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
-	PQclear(res);
-}
-
-static PGresult *must_ask(struct bench *b, enum statement s, int n, const char *const *params)
-{
-	struct error err = ERROR_INIT;
-	char *sql = mapping_statement(&b->map, s, &err);
-	PGresult *res = sql ? session_exec(&b->session, &err, sql, n, params) : NULL;
-
-	ck_assert_msg(res != NULL, "%s: %s", statement_name(s), err.text);
-	free(sql);
-	return res;
-}
-
-/* The plan of a prepared statement, as text. */
-static const char *plan_of(struct bench *b, enum statement s, const char *types, const char *arguments)
-{
-	struct error err = ERROR_INIT;
-	char *sql = mapping_statement(&b->map, s, &err);
-	struct buf text = BUF_INIT;
-	PGresult *res;
-	const char *plan;
-
-	must_set(b, "DEALLOCATE ALL");
-	must_set(b, story_text("PREPARE s (%s) AS %s", types, sql));
-	res = PQexec(b->session.conn, story_text("EXPLAIN (COSTS OFF) EXECUTE s (%s)", arguments));
-	ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
-	for (int i = 0; i < PQntuples(res); i++)
-		buf_addf(&text, "%s\n", PQgetvalue(res, i, 0));
-	PQclear(res);
-	free(sql);
-	plan = story_text("%s", buf_text(&text));
-	buf_release(&text);
-	return plan;
-}
-
-static const struct { const char *queue, *fill; } kinds[] = {
-	{ own_queue, "INSERT INTO unstuck.jobs (queue) SELECT 'mail' FROM generate_series(1, 20000)" },
-	{ mapped_queue, "INSERT INTO videos (source_id, analysis_status) SELECT g, 'METADATA_EXTRACTED' FROM generate_series(1, 20000) g" },
-};
-
-/* Planners have been seen to run a LIMIT subquery once for each row of a join. */
-START_TEST(a_claim_takes_no_more_than_its_limit_under_any_plan)
-{
-	static const char *const off[] = { "", "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_indexscan = off;"
-		"SET enable_bitmapscan = off; SET enable_indexonlyscan = off", "SET enable_nestloop = off; SET enable_material = off",
-		"SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off" };
 	struct testdb *db = must_have_db();
-	struct bench b;
 
-	must_have_table(db, 1);
-	must_sql(db, "INSERT INTO unstuck.jobs (queue) VALUES ('mail'); ANALYZE unstuck.jobs; ANALYZE videos; ANALYZE unstuck.claims");
-	must_sql(db, "%s", kinds[_i].fill);
-	must_open(&b, db, kinds[_i].queue);
-	for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
-		must_set(&b, off[i][0] ? off[i] : "SELECT 1");
-		for (int n = 1; n <= 100; n *= 10) {
-			PGresult *res = must_ask(&b, STMT_CLAIM, 2, (const char *const[]){ story_text("%d", n), W1 });
+	add_worker(db, W1);
+	add_worker(db, W2);
+	return queue_of_kind(db, &kinds[kind], jobs);
+}
 
-			ck_assert_int_eq(PQntuples(res), n);
-			PQclear(res);
-		}
-	}
-	must_equal(db, "SELECT (SELECT count(*) FROM unstuck.jobs WHERE status = 'PROCESSING')"
-	               " + (SELECT count(*) FROM unstuck.claims WHERE state = 'ACTIVE')", "444");
-	bench_close(&b);
+#define complete(q, key, claim, worker) ask(q, STMT_COMPLETE, array_of(key), array_of(claim), array_of("{\"a\": 1}"), worker)
+#define fail_as(q, key, claim, worker, kind, error, delay) \
+	ask(q, STMT_FAIL, array_of(key), array_of(claim), worker, array_of(kind), array_of(error), array_of(delay), "{NULL}", "{NULL}")
+#define verdict(q, key, claim, worker) ask_column(q, "verdict", STMT_CLASSIFY, array_of(key), array_of(claim), worker)
+#define release(q, key, claim, worker, started) ask(q, STMT_RELEASE, array_of(key), array_of(claim), worker, array_of(started))
+#define token_of(q) ask_column(q, "token", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3")
+#define reset(q, key, token) ask(q, STMT_RESET, array_of(key), array_of(token), HOUR_S, "f", "3")
+
+/* ---- one job's life ---- */
+
+START_TEST(a_job_is_claimed_done_and_done_only_once)
+{
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1), *claim = claim_one(q, 1, W1);
+
+	must_answer(seen(q, 1, "status, attempts, failures"), "PROCESSING 1 0");
+	must_answer(ask(q, STMT_CLAIM, "5", W2), "");
+	must_answer(ask(q, STMT_HELD, W1), story_text("%s|%s", key, claim));
+	must_answer(complete(q, key, claim, W1), key);
+	must_answer(seen(q, 1, "status, replace(result, ' ', '')"), "COMPLETED {\"a\":1}");
+	must_answer(complete(q, key, claim, W1), "");
+	must_answer(verdict(q, key, claim, W1), "already");
+	must_answer(ask(q, STMT_HELD, W1), "");
+	must_answer(ask(q, STMT_CLAIM, "5", W2), "");
 }
 END_TEST
 
-static const struct { enum statement s; const char *types, *arguments; } hot[] = {
-	{ STMT_CLAIM, "int, uuid", "10, '" W1 "'" },
-	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "'{1,2}', '{1,2}', '{1,2}', '" W1 "'" },
-	{ STMT_FAIL, "text[], bigint[], uuid, text[], text[], float8[], text[], bytea[]",
-	  "'{1}', '{1}', '" W1 "', '{retry}', '{x}', '{1}', '{NULL}', '{NULL}'" },
-	{ STMT_RELEASE, "text[], bigint[], uuid, bool[]", "'{1}', '{1}', '" W1 "', '{t}'" },
-	{ STMT_CLASSIFY, "text[], bigint[], uuid", "'{1}', '{1}', '" W1 "'" },
-	{ STMT_HELD, "uuid", "'" W1 "'" },
-	{ STMT_RELEASE_ALL, "uuid", "'" W1 "'" },
-	{ STMT_RESET, "text[], text[], float8, bool, int", "'{1}', '{1}', 3600, false, 3" },
-	{ STMT_STUCK, "float8, bool, bool, int, int, int", "3600, false, false, 1000, 0, 3" },
-};
-static const char *const statistics[] = { "analyzed empty", "analyzed full", "never analyzed" };
-
-/* A generic plan is what a prepared statement ends with; statistics are what autovacuum left. */
-START_TEST(no_hot_statement_scans_a_table)
+START_TEST(every_write_needs_the_token)
 {
-	struct testdb *db = must_have_db();
-	struct bench b;
-	const char *analyze = "ANALYZE unstuck.jobs; ANALYZE unstuck.claims; ANALYZE unstuck.workers; ANALYZE videos";
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1), *claim = claim_one(q, 1, W1), *other = story_text("%lld", atoll(claim) + 1);
 
-	must_have_table(db, 0);
-	must_sql(db, "CREATE INDEX ON videos (id) WHERE analysis_status = 'METADATA_EXTRACTED'; CREATE INDEX ON videos (id) WHERE analysis_status = 'OTHER';"
-	             "CREATE INDEX ON videos (updated_at) WHERE analysis_status = 'PROCESSING'");
-	must_sql(db, "ALTER TABLE unstuck.jobs SET (autovacuum_enabled = off); ALTER TABLE unstuck.claims SET (autovacuum_enabled = off);"
-	             "ALTER TABLE videos SET (autovacuum_enabled = off)");
-	if (_i == 0)
-		must_sql(db, "%s", analyze);
-	must_sql(db, "%s", kinds[0].fill);
-	must_sql(db, "%s", kinds[1].fill);
-	must_sql(db, "INSERT INTO unstuck.claims (source, job_id, queue, claim_id, state) SELECT 'public.videos', g, 'videos', g, 'DONE'"
-	             " FROM generate_series(1, 20000) g");
-	if (_i == 1)
-		must_sql(db, "%s", analyze);
-	for (size_t k = 0; k < 2; k++) {
-		must_open(&b, db, kinds[k].queue);
-		must_set(&b, "SET plan_cache_mode = force_generic_plan");
-		for (size_t i = 0; i < sizeof hot / sizeof *hot; i++) {
-			const char *plan = plan_of(&b, hot[i].s, hot[i].types, hot[i].arguments);
-
-			ck_assert_msg(strstr(plan, "Seq Scan on jobs") == NULL && strstr(plan, "Seq Scan on claims") == NULL
-			              && strstr(plan, "Seq Scan on videos") == NULL, "%s, %s:\n%s", statement_name(hot[i].s),
-			              statistics[_i], plan);
-		}
-		bench_close(&b);
-	}
+	must_answer(complete(q, key, claim, W2), "");
+	must_answer(complete(q, key, other, W1), "");
+	must_answer(fail_as(q, key, claim, W2, "fail", "x", "0"), "");
+	must_answer(fail_as(q, key, other, W1, "fail", "x", "0"), "");
+	must_answer(release(q, key, other, W1, "t"), "");
+	must_answer(release(q, key, claim, W2, "t"), "");
+	must_answer(verdict(q, key, other, W1), "fenced");
+	must_answer(verdict(q, key, claim, W2), "fenced");
+	must_answer(verdict(q, key_of(q, 2), claim, W1), "missing");
+	must_answer(verdict(q, key, claim, W1), "mine");
+	must_answer(seen(q, 1, "status, attempts, failures"), "PROCESSING 1 0");
 }
 END_TEST
+
+START_TEST(a_result_of_the_last_holder_counts_until_somebody_claims_again)
+{
+	struct queue_story *q = start(_i, 2);
+	const char *first = key_of(q, 1), *second = key_of(q, 2), *one = claim_one(q, 1, W1), *two = claim_one(q, 2, W1);
+
+	ask(q, STMT_RELEASE_ALL, W1);
+	must_answer(verdict(q, first, one, W1), "reset");
+	must_answer(complete(q, first, one, W1), first);
+	must_answer(verdict(q, first, one, W1), "already");
+	claim_one(q, 2, W2);
+	must_answer(complete(q, second, two, W1), "");
+	must_answer(verdict(q, second, two, W1), "fenced");
+	must_answer(seen(q, 2, "status, attempts"), "PROCESSING 2");
+}
+END_TEST
+
+START_TEST(a_job_is_retried_after_its_delay_and_failed_when_its_budget_is_spent)
+{
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1), *claim = claim_one(q, 1, W1);
+
+	must_answer(fail_as(q, key, claim, W1, "later", "busy", "0"), story_text("%s|PENDING", key));
+	must_answer(seen(q, 1, "status, attempts, failures, last_error"), "PENDING 1 0 busy");
+	claim = claim_one(q, 1, W1);
+	must_answer(fail_as(q, key, claim, W1, "retry", "no luck", "3600"), story_text("%s|PENDING", key));
+	must_answer(seen(q, 1, "status, attempts, failures"), "PENDING 2 1");
+	must_answer(ask(q, STMT_CLAIM, "5", W1), "");
+
+	must_sql(q->db, "UPDATE unstuck.jobs SET run_at = now(); UPDATE unstuck.claims SET not_before = now()");
+	claim = claim_one(q, 1, W1);
+	must_answer(fail_as(q, key, claim, W1, "retry", "again", "0"), story_text("%s|PENDING", key));
+	claim = claim_one(q, 1, W1);
+	must_answer(fail_as(q, key, claim, W1, "retry", "for the last time", "0"), story_text("%s|FAILED", key));
+	must_answer(seen(q, 1, "status, attempts, failures, last_error"), "FAILED 4 3 for the last time");
+	must_answer(verdict(q, key, claim, W1), "failed");
+	must_answer(complete(q, key, claim, W1), "");
+	must_answer(ask(q, STMT_CLAIM, "5", W1), "");
+}
+END_TEST
+
+START_TEST(a_failure_for_good_needs_no_budget_and_its_bytes_are_kept_once)
+{
+	struct queue_story *q = start(_i, 2);
+	const char *first = key_of(q, 1), *second = key_of(q, 2), *one = claim_one(q, 1, W1), *two = claim_one(q, 2, W1);
+	const char *keys = array_of(first, second), *claims = array_of(one, "1");
+
+	(void)two;
+	for (int i = 0; i < 2; i++)
+		must_answer(ask(q, STMT_FAIL, keys, claims, W1, array_of("fail", "fail"), array_of("bad", "bad"), array_of("0", "0"),
+		                array_of("bad_data", "fenced"), array_of("\\x00ff22", "\\x41")),
+		            i == 0 ? story_text("%s|FAILED", first) : "");
+	must_answer(seen(q, 1, "status, failures"), "FAILED 1");
+	must_answer(seen(q, 2, "status, failures"), "PROCESSING 0");
+	must_equal(q->db, "SELECT string_agg(reason || raw::text, ' ' ORDER BY id) FROM unstuck.late_results",
+	           "bad_data\\x00ff22 fenced\\x41");
+	ask(q, STMT_LATE, keys, array_of(one, "2"), W1, array_of("x", "missing"), array_of("\\x01", "\\x02"));
+	ask(q, STMT_LATE, keys, array_of(one, "2"), W1, array_of("x", "missing"), array_of("\\x01", "\\x02"));
+	must_equal(q->db, "SELECT count(*) || max(reason) FROM unstuck.late_results", "3missing");
+}
+END_TEST
+
+START_TEST(a_release_counts_nothing)
+{
+	struct queue_story *q = start(_i, 3);
+	const char *one = claim_one(q, 1, W1), *two = claim_one(q, 2, W1), *first = key_of(q, 1), *second = key_of(q, 2);
+
+	claim_one(q, 3, W2);
+	ask(q, STMT_RELEASE, array_of(first, second), array_of(one, two), W1, array_of("t", "f"));
+	must_answer(seen(q, 1, "status, attempts, failures, recoveries"), "PENDING 1 0 0");
+	must_answer(seen(q, 2, "status, attempts, failures, recoveries"), "PENDING 0 0 0");
+	claim_one(q, 1, W1);
+	claim_one(q, 2, W1);
+	ask(q, STMT_RELEASE_ALL, W1);
+	must_answer(seen(q, 1, "status, attempts"), "PENDING 2");
+	must_answer(seen(q, 2, "status, attempts"), "PENDING 1");
+	must_answer(seen(q, 3, "status, attempts"), "PROCESSING 1");
+	must_answer(ask(q, STMT_HELD, W1), "");
+}
+END_TEST
+
+/* Each keeps its order: the batch is all or nothing, and complete_all fails before on_success would run. */
+START_TEST(one_bad_result_stores_none_of_its_batch_and_alone_fails_alone)
+{
+	struct queue_story *q = start(_i, 2);
+	const char *first = key_of(q, 1), *second = key_of(q, 2), *one = claim_one(q, 1, W1), *two = claim_one(q, 2, W1);
+	const char *keys = array_of(first, second), *claims = array_of(one, two);
+
+	must_answer(ask_refused(q, STMT_COMPLETE, keys, claims, array_of("{}", "{broken"), W1), "22P02");
+	must_answer(ask_refused(q, STMT_COMPLETE, keys, claims, array_of("{}", "\"\\u0000\""), W1), "22P05");
+	must_answer(seen(q, 1, "status"), "PROCESSING");
+	must_answer(ask(q, STMT_COMPLETE, array_of(first), array_of(one), array_of("{}"), W1), first);
+	must_answer(seen(q, 2, "status"), "PROCESSING");
+}
+END_TEST
+
+START_TEST(complete_all_is_all_or_an_error)
+{
+	struct queue_story *q = start(_i, 3);
+	const char *keys = keys_of(q, 1, 2), *one = claim_one(q, 1, W1), *two = claim_one(q, 2, W1);
+
+	must_answer(ask_refused(q, STMT_COMPLETE_ALL, keys, array_of(one, "1"), array_of("1", "2"), W1), "22012");
+	must_answer(ask_refused(q, STMT_COMPLETE_ALL, array_of(key_of(q, 3)), array_of("1"), array_of("1"), W1), "22012");
+	must_answer(seen(q, 1, "status"), "PROCESSING");
+	ask(q, STMT_COMPLETE_ALL, keys, array_of(one, two), array_of("1", "2"), W1);
+	must_answer(seen(q, 1, "status, result"), "COMPLETED 1");
+	must_answer(seen(q, 2, "status, result"), "COMPLETED 2");
+}
+END_TEST
+
+/* ---- recovery ---- */
+
+START_TEST(the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed)
+{
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1);
+
+	for (int times = 0; times < 4; times++) {
+		if (times > 0)
+			add_worker(q->db, W2);
+		claim_one(q, 1, W2);
+		must_answer(ask(q, STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "");
+		must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "f", "t", NIL, "0", "3"), "alive");
+		must_sql(q->db, "DELETE FROM unstuck.workers WHERE worker_id = '" W2 "'");
+		must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "worker_lost");
+		must_answer(ask_column(q, "worker", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), W2);
+		must_answer(ask_column(q, "action", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), times < 3 ? "reset" : "fail");
+		must_answer(reset(q, key, token_of(q)), story_text("%s|%s|worker_lost", key, times < 3 ? "reset" : "fail"));
+		must_answer(ask(q, STMT_STUCK, HOUR_S, "f", "t", NIL, "0", "3"), "");
+	}
+	must_answer(seen(q, 1, "status, attempts, failures, recoveries"), "FAILED 4 0 4");
+	must_equal(q->db, "SELECT last_error LIKE 'worker " W2 " is not registered; job claimed % s ago' FROM seen"
+	                  " WHERE last_error IS NOT NULL", "t");
+	must_equal(q->db, "SELECT string_agg(action || ' ' || reason || ' ' || (claim_id > 0) || ' ' || worker_id, ', ' ORDER BY id)"
+	                  " = 'reset worker_lost true " W2 ", reset worker_lost true " W2 ", reset worker_lost true " W2
+	                  ", fail worker_lost true " W2 "' FROM unstuck.recoveries", "t");
+}
+END_TEST
+
+START_TEST(what_changed_or_is_locked_after_the_preview_is_not_reset)
+{
+	struct queue_story *q = start(_i, 1), *other;
+	const char *key = key_of(q, 1), *claim = claim_one(q, 1, W1), *token;
+
+	must_sql(q->db, "DELETE FROM unstuck.workers WHERE worker_id = '" W1 "'");
+	token = token_of(q);
+	must_answer(reset(q, key, "1"), "");
+
+	/* somebody has it locked: neither waited for nor touched */
+	other = another_session(q);
+	PQclear(PQexec(other->session.conn, "BEGIN"));
+	ask(other, STMT_COMPLETE, array_of(key), array_of(claim), array_of("1"), W1);
+	must_answer(reset(q, key, token), "");
+	PQclear(PQexec(other->session.conn, "ROLLBACK"));
+
+	/* its owner is there again after all */
+	add_worker(q->db, W1);
+	must_answer(reset(q, key, token), "");
+	must_sql(q->db, "DELETE FROM unstuck.workers WHERE worker_id = '" W1 "'");
+
+	/* released and claimed by another one in between */
+	ask(q, STMT_RELEASE_ALL, W1);
+	claim_one(q, 1, W2);
+	must_sql(q->db, "DELETE FROM unstuck.workers");
+	must_answer(reset(q, key, token), "");
+	must_answer(reset(q, key, token_of(q)), story_text("%s|reset|worker_lost", key));
+	session_close(&other->session);
+}
+END_TEST
+
+START_TEST(a_result_after_a_recovery_counts_until_somebody_claims_again)
+{
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1), *claim = claim_one(q, 1, W1);
+
+	must_sql(q->db, "DELETE FROM unstuck.workers WHERE worker_id = '" W1 "'");
+	must_answer(reset(q, key, token_of(q)), story_text("%s|reset|worker_lost", key));
+	must_answer(verdict(q, key, claim, W1), "reset");
+	must_answer(complete(q, key, claim, W1), key);
+	must_answer(seen(q, 1, "status, recoveries"), "COMPLETED 1");
+}
+END_TEST
+
+START_TEST(with_liveness_ignored_age_alone_decides)
+{
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1), *token;
+
+	claim_one(q, 1, W1);
+	must_answer(ask(q, STMT_STUCK, HOUR_S, "t", "f", NIL, "0", "3"), "");
+	must_sql(q->db, "UPDATE unstuck.jobs SET claimed_at = now() - interval '2 h';"
+	                "UPDATE unstuck.claims SET claimed_at = now() - interval '2 h'");
+	must_answer(ask(q, STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "");
+	must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "t", "f", NIL, "0", "3"), "forced");
+	token = ask_column(q, "token", STMT_STUCK, HOUR_S, "t", "f", NIL, "0", "3");
+	must_answer(reset(q, key, token), "");
+	must_answer(ask(q, STMT_RESET, array_of(key), array_of(token), "99999", "t", "3"), "");
+	must_answer(ask(q, STMT_RESET, array_of(key), array_of(token), HOUR_S, "t", "3"), story_text("%s|reset|forced", key));
+}
+END_TEST
+
+START_TEST(a_row_set_processing_by_hand_goes_by_its_age)
+{
+	struct queue_story *q = start(_i, 3);
+	const struct mapping *m = &q->map;
+	struct buf set = BUF_INIT;
+
+	if (m->own) {
+		buf_adds(&set, "UPDATE unstuck.jobs SET status = 'PROCESSING', updated_at = now()");
+	} else {
+		buf_adds(&set, "UPDATE ");
+		buf_addf(&set, "%s SET ", m->source);
+		ident_quote(&set, m->status);
+		buf_adds(&set, " = 'PROCESSING'");
+		if (m->updated_at != NULL) {
+			buf_adds(&set, ", ");
+			ident_quote(&set, m->updated_at);
+			buf_addf(&set, " = now()%s%s%s", m->updated_at_zoned ? "" : " AT TIME ZONE '",
+			         m->updated_at_zoned ? "" : q->set.queues[0].timezone, m->updated_at_zoned ? "" : "'");
+		}
+	}
+	must_sql(q->db, "%s - interval '0 s'", m->own || m->updated_at != NULL ? set.data : "SELECT now()");
+	if (!m->own && m->updated_at == NULL) {		/* nobody knows how old it is: counted, never reset */
+		must_sql(q->db, "%s", set.data);
+		must_answer(ask(q, STMT_STUCK, "0", "f", "f", NIL, "0", "3"), "");
+		must_answer(ask(q, STMT_AGELESS), "3");
+	} else {
+		must_answer(ask(q, STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "");
+		must_answer(ask(q, STMT_AGELESS), "0");
+		must_sql(q->db, "%s - interval '2 h'", set.data);
+		must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "timeout");
+		must_answer(ask_column(q, "worker", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "");
+		must_answer(ask(q, STMT_PROCESSING), "3");
+		must_answer(reset(q, ask_column(q, "id", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), token_of(q)),
+		            story_text("%s|reset|timeout", key_of(q, 1)));
+		must_answer(ask(q, STMT_PROCESSING), "2");
+		must_equal(q->db, "SELECT min(reason) || count(*) || coalesce(min(worker_id::text), '') FROM unstuck.recoveries",
+		           "timeout1");
+		claim_one(q, 1, W1);
+		must_answer(seen(q, 1, "attempts, recoveries"), "1 1");
+		must_sql(q->db, "%s + interval '2 h'", set.data);	/* the future: no age */
+		must_answer(ask(q, STMT_STUCK, "1", "f", "f", NIL, "0", "3"), "");
+	}
+	buf_release(&set);
+}
+END_TEST
+
+/* ---- many at once ---- */
+
+#define CLAIMERS 8
+#define MANY 4000
+
+static int claim_until_empty(struct queue_story *q, int number)
+{
+	const char *limit = story_text("%d", 1 + number * 3);
+	const char *params[] = { limit, W1 };
+
+	for (;;) {
+		PGresult *res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM], 2, NULL, params, NULL, NULL, 0);
+		int n = PQntuples(res);
+
+		if (PQresultStatus(res) != PGRES_TUPLES_OK || n > 1 + number * 3)
+			return 1;
+		for (int i = 0; i < n; i++) {
+			const char *row[] = { PQgetvalue(res, i, 0), PQgetvalue(res, i, 1) };
+			PGresult *noted = PQexecParams(q->session.conn, "INSERT INTO handed_out VALUES ($1, $2::bigint)", 2, NULL, row,
+			                               NULL, NULL, 0);
+			if (PQresultStatus(noted) != PGRES_COMMAND_OK)
+				return 2;
+			PQclear(noted);
+		}
+		PQclear(res);
+		if (n == 0)
+			return 0;
+	}
+}
+
+START_TEST(eight_claimers_never_get_a_job_twice)
+{
+	struct queue_story *q = start(_i, MANY);
+
+	must_sql(q->db, "CREATE TABLE handed_out (id text, claim_id bigint)");
+	in_processes(CLAIMERS, claim_until_empty, q);
+	must_equal(q->db, "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || count(DISTINCT claim_id) FROM handed_out",
+	           "4000 4000 4000");
+	must_equal(q->db, "SELECT count(*) FROM seen JOIN handed_out h USING (id, claim_id) WHERE status = 'PROCESSING'", "4000");
+}
+END_TEST
+
+/* What each of the processes below writes, again and again, and takes back. */
+static struct {
+	enum statement statement;
+	const char *params[8];
+	int n;
+} batches[5];
+
+/* Without an order of the locks these deadlock within a second. */
+static int write_batches(struct queue_story *q, int number)
+{
+	PGconn *conn = q->session.conn;
+
+	for (int i = 0; i < 150; i++) {
+		PQclear(PQexec(conn, "BEGIN"));
+		PGresult *res = PQexecParams(conn, q->sql[batches[number].statement], batches[number].n, NULL,
+		                             batches[number].params, NULL, NULL, 0);
+		if (PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 40)
+			return 1;
+		PQclear(res);
+		PQclear(PQexec(conn, "ROLLBACK"));
+	}
+	return 0;
+}
+
+#define AGGREGATE(what, order) \
+	sql_value(q->db, "SELECT array_agg(%s ORDER BY id %s) FROM seen WHERE status = 'PROCESSING'", what, order)
 
 START_TEST(batches_in_opposite_order_do_not_deadlock)
 {
+	struct queue_story *q = start(_i, 40);
+	const char *up, *down, *claims_up, *claims_down, *texts = sql_value(q->db, "SELECT array_fill('1'::text, ARRAY[40])"),
+	           *kinds_all = sql_value(q->db, "SELECT array_fill('retry'::text, ARRAY[40])"),
+	           *yes = sql_value(q->db, "SELECT array_fill(true, ARRAY[40])"),
+	           *nulls = sql_value(q->db, "SELECT array_fill(NULL::text, ARRAY[40])");
+
+	ask(q, STMT_CLAIM, "40", W1);
+	up = AGGREGATE("id", "ASC"), down = AGGREGATE("id", "DESC");
+	claims_up = AGGREGATE("claim_id", "ASC"), claims_down = AGGREGATE("claim_id", "DESC");
+	batches[0].statement = STMT_COMPLETE, batches[0].n = 4;
+	memcpy(batches[0].params, WORDS(up, claims_up, texts, W1), 4 * sizeof(char *));
+	batches[1].statement = STMT_COMPLETE, batches[1].n = 4;
+	memcpy(batches[1].params, WORDS(down, claims_down, texts, W1), 4 * sizeof(char *));
+	batches[2].statement = STMT_FAIL, batches[2].n = 8;
+	memcpy(batches[2].params, WORDS(down, claims_down, W1, kinds_all, texts, texts, nulls, nulls), 8 * sizeof(char *));
+	batches[3].statement = STMT_RELEASE, batches[3].n = 4;
+	memcpy(batches[3].params, WORDS(up, claims_up, W1, yes), 4 * sizeof(char *));
+	batches[4].statement = STMT_RELEASE_ALL, batches[4].n = 1;
+	memcpy(batches[4].params, WORDS(W1), sizeof(char *));
+	in_processes(5, write_batches, q);
+	must_equal(q->db, "SELECT sum(deadlocks) FROM pg_stat_database", "0");
+}
+END_TEST
+
+/* ---- plans ---- */
+
+/* A worker prepares its statements, and may poll for weeks before the first jobs come. */
+START_TEST(a_plan_made_while_all_was_empty_is_good_when_it_is_full)
+{
 	struct testdb *db = must_have_db();
-	struct bench b;
-	PGconn *conns[2] = { testdb_connect(db), testdb_connect(db) };
+	struct queue_story *q = queue_of_kind(db, &kinds[_i], 0);
 	struct error err = ERROR_INIT;
-	char *release;
 
-	must_have_table(db, 0);
-	must_sql(db, "%s", kinds[_i].fill);
-	must_open(&b, db, kinds[_i].queue);
-	release = mapping_statement(&b.map, STMT_RELEASE, &err);
-	for (int round = 0; round < 30; round++) {
-		PGresult *res = must_ask(&b, STMT_CLAIM, 2, (const char *const[]){ "200", W1 });
-		struct buf ids[2] = { BUF_INIT, BUF_INIT }, claims[2] = { BUF_INIT, BUF_INIT }, yes = BUF_INIT;
-		int n = PQntuples(res);
+	add_worker(db, W1);
+	must_sql(db, "ALTER TABLE %s SET (autovacuum_enabled = off); ALTER TABLE unstuck.claims SET (autovacuum_enabled = off)",
+	         q->map.source);
+	PQclear(session_exec(&q->session, &err, pg_session_sql(), 0, NULL));
+	PQclear(session_exec(&q->session, &err, story_text("PREPARE claim AS %s", q->sql[STMT_CLAIM]), 0, NULL));
+	for (int i = 0; i < 8; i++)
+		PQclear(session_exec(&q->session, &err, "EXECUTE claim (10, '" W1 "')", 0, NULL));
+	must_sql(db, "WITH g AS (SELECT g FROM generate_series(1, 20000) AS g) %s", kinds[_i].add);
+	PGresult *res = session_exec(&q->session, &err, "EXPLAIN EXECUTE claim (10, '" W1 "')", 0, NULL);
+	ck_assert_msg(err.kind == ERR_NONE, "%s", err.text);
+	for (int i = 0; i < PQntuples(res); i++)
+		ck_assert_msg(strstr(PQgetvalue(res, i, 0), "Seq Scan") == NULL, "%s", PQgetvalue(res, i, 0));
+	PQclear(res);
+}
+END_TEST
 
-		ck_assert_int_eq(n, 200);
-		for (int i = 0; i < n; i++) {
-			const char *comma = i ? "," : "{";
+/* ---- life and death ---- */
 
-			buf_addf(&ids[0], "%s%s", comma, PQgetvalue(res, i, 0));
-			buf_addf(&claims[0], "%s%s", comma, PQgetvalue(res, i, 1));
-			buf_addf(&ids[1], "%s%s", comma, PQgetvalue(res, n - 1 - i, 0));
-			buf_addf(&claims[1], "%s%s", comma, PQgetvalue(res, n - 1 - i, 1));
-			buf_addf(&yes, "%st", comma);
+START_TEST(a_worker_that_was_declared_dead_cannot_claim)
+{
+	struct queue_story *q = start(_i, 1);
+
+	must_sql(q->db, "DELETE FROM unstuck.workers WHERE worker_id = '" W1 "'");
+	must_answer(ask(q, STMT_CLAIM, "5", W1), "");
+	must_answer(seen(q, 1, "status, coalesce(attempts, 0)"), "PENDING 0");
+}
+END_TEST
+
+/* A claim under way and a declaration of death: one of them wins, and what was claimed is seen by recover. */
+START_TEST(a_claim_and_a_declaration_of_death_exclude_each_other)
+{
+	struct queue_story *q = start(_i, 1), *other = another_session(q);
+	PGconn *conn = other->session.conn;
+
+	must_sql(q->db, "UPDATE unstuck.workers SET beat_at = now() - interval '1 d', seen_n = 0, seen_at = now() - interval '1 h',"
+	                " heartbeat_s = 0.001 WHERE worker_id = '" W1 "'");
+	PQclear(PQexec(conn, "BEGIN"));
+	ask(other, STMT_CLAIM, "1", W1);
+	must_answer(sql_value(q->db, "%s", sqltext("workers", "dead")), "");
+	PQclear(PQexec(conn, "COMMIT"));
+	must_answer(sql_value(q->db, "%s", sqltext("workers", "dead")), W1);
+	must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "worker_lost");
+
+	/* the other way round: the claim waits for the declaration, and then takes nothing */
+	reset(q, key_of(q, 1), token_of(q));
+	PQclear(PQexec(conn, "BEGIN"));
+	PQclear(PQexec(conn, "DELETE FROM unstuck.workers WHERE worker_id = '" W2 "'"));
+	const char *params[] = { "1", W2 };
+	PQsendQueryParams(q->session.conn, q->sql[STMT_CLAIM], 2, NULL, params, NULL, NULL, 0);
+	must_become(q->db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+	            "1", 5000);
+	PQclear(PQexec(conn, "COMMIT"));
+	PGresult *res = PQgetResult(q->session.conn);
+	ck_assert_int_eq(PQresultStatus(res), PGRES_TUPLES_OK);
+	ck_assert_int_eq(PQntuples(res), 0);
+	PQclear(res);
+	PQclear(PQgetResult(q->session.conn));
+	must_answer(seen(q, 1, "status"), "PENDING");
+	session_close(&other->session);
+}
+END_TEST
+
+/* The row that a waiting write sees is the one after the lock, not the one of its snapshot. */
+START_TEST(a_write_that_waited_checks_what_it_waited_for)
+{
+	struct queue_story *q = start(_i, 1), *other = another_session(q);
+	const char *key = key_of(q, 1), *claim = claim_one(q, 1, W1), *newer;
+	PGconn *conn = other->session.conn;
+
+	PQclear(PQexec(conn, "BEGIN"));
+	ask(other, STMT_RELEASE_ALL, W1);
+	newer = claim_one(other, 1, W2);
+	const char *params[] = { array_of(key), array_of(claim), array_of("\"old\""), W1 };
+	PQsendQueryParams(q->session.conn, q->sql[STMT_COMPLETE], 4, NULL, params, NULL, NULL, 0);
+	must_become(q->db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+	            "1", 5000);
+	PQclear(PQexec(conn, "COMMIT"));
+	PGresult *res = PQgetResult(q->session.conn);
+	ck_assert_int_eq(PQresultStatus(res), PGRES_TUPLES_OK);
+	ck_assert_int_eq(PQntuples(res), 0);
+	PQclear(res);
+	PQclear(PQgetResult(q->session.conn));
+	must_answer(verdict(q, key, claim, W1), "fenced");
+	must_answer(complete(q, key, newer, W2), key);
+	session_close(&other->session);
+}
+END_TEST
+
+/* Everything at once, for a while: claimers, a recover that shoots the living, failures, releases. */
+#define STORM_JOBS 400
+static int storm(struct queue_story *q, int number)
+{
+	struct error err = ERROR_INIT;
+	uint64_t end = story_until(45000);
+	const char *worker = story_text("%08d-0000-4000-8000-000000000000", number + 1);
+
+	srandom((unsigned)number + 7);
+	for (unsigned turn = 0;; turn++) {
+		const char *claim[] = { "5", worker }, *register_it[] = { worker };
+		PGresult *res, *left = session_exec(&q->session, &err,
+		                                    "SELECT 1 FROM seen WHERE status IN ('PENDING', 'PROCESSING') LIMIT 1", 0, NULL);
+		int n = PQntuples(left);
+
+		PQclear(left);
+		if (err.kind != ERR_NONE)
+			return 1;
+		if (n == 0)
+			return 0;
+		if (!story_wait(end))
+			return 9;
+		if (number < 2) {		/* recover: declares anybody dead */
+			const char *ask_stuck[] = { "3600", "f", "f", NULL, "0", "1000000" };
+
+			PQclear(session_exec(&q->session, &err, "DELETE FROM unstuck.workers WHERE random() < 0.1", 0, NULL));
+			res = session_exec(&q->session, &err, q->sql[STMT_STUCK], 6, ask_stuck);
+			for (int i = 0; i < PQntuples(res); i++) {
+				const char *apply[] = { text_array(WORDS(PQgetvalue(res, i, 0))), text_array(WORDS(PQgetvalue(res, i, 1))),
+				                        "3600", "f", "1000000" };
+				PQclear(session_exec(&q->session, &err, q->sql[STMT_RESET], 5, apply));
+			}
+			PQclear(res);
+			continue;
+		}
+		PQclear(session_exec(&q->session, &err, "INSERT INTO unstuck.workers (worker_id, host, pid, version, heartbeat_s,"
+		                     " timeout_s) VALUES ($1::uuid, 'h', 1, '1', 10, 60) ON CONFLICT DO NOTHING", 1, register_it));
+		res = session_exec(&q->session, &err, q->sql[STMT_CLAIM], 2, claim);
+		for (int i = 0; i < PQntuples(res); i++) {
+			const char *id = text_array(WORDS(PQgetvalue(res, i, 0))), *token = text_array(WORDS(PQgetvalue(res, i, 1)));
+			const char *done[] = { id, token, "{1}", worker };
+			const char *failed[] = { id, token, worker, "{retry}", "{x}", "{0}", "{NULL}", "{NULL}" };
+			const char *released[] = { id, token, worker, "{t}" };
+			long dice = random() % 10;
+			PGresult *wrote = dice < 5 ? session_exec(&q->session, &err, q->sql[STMT_COMPLETE], 4, done)
+			                : dice < 7 ? session_exec(&q->session, &err, q->sql[STMT_FAIL], 8, failed)
+			                : dice < 9 ? session_exec(&q->session, &err, q->sql[STMT_RELEASE], 4, released)
+			                           : NULL;
+
+			if (dice < 5 && PQntuples(wrote) == 1)
+				PQclear(session_exec(&q->session, &err, "INSERT INTO stored VALUES ($1)", 1,
+				                     &(const char *){ PQgetvalue(wrote, 0, 0) }));
+			PQclear(wrote);
 		}
 		PQclear(res);
-		buf_adds(&yes, "}");
-		for (int c = 0; c < 2; c++) {
-			buf_adds(&ids[c], "}");
-			buf_adds(&claims[c], "}");
-			ck_assert(PQsendQueryParams(conns[c], release, 4, NULL,
-			          (const char *const[]){ ids[c].data, claims[c].data, W1, yes.data }, NULL, NULL, 0));
-		}
-		int released = 0;
-		for (int c = 0; c < 2; c++) {
-			while ((res = PQgetResult(conns[c])) != NULL) {
-				ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
-				released += PQntuples(res);
-				PQclear(res);
-			}
-			buf_release(&ids[c]);
-			buf_release(&claims[c]);
-		}
-		ck_assert_int_eq(released, 200);
-		buf_release(&yes);
+		if (turn % 7 == 0)
+			PQclear(session_exec(&q->session, &err, q->sql[STMT_RELEASE_ALL], 1, register_it));
 	}
-	free(release);
-	PQfinish(conns[0]);
-	PQfinish(conns[1]);
-	bench_close(&b);
 }
-END_TEST
 
-START_TEST(many_workers_never_run_a_job_twice)
+START_TEST(in_a_storm_of_claims_failures_and_false_deaths_each_job_is_stored_once)
 {
 	struct testdb *db = must_have_db();
-	struct proc *workers[6];
+	struct queue_story *q;
 
-	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 1500)");
-	must_have_table(db, 300);
-	settings(db, "[worker]\nconcurrency = 3\n[queue mail]\nhandler = true\n%s", mapped_queue);
-	for (size_t i = 0; i < 6; i++)
-		workers[i] = must_start(NULL, "unstuck-worker", "-q", "--drain");
-	for (size_t i = 0; i < 6; i++)
-		must_exit(workers[i], 0, 60000);
-	must_equal(db, "SELECT count(*) || ' ' || max(attempts) || ' ' || count(DISTINCT worker_id) FROM unstuck.jobs WHERE status = 'COMPLETED'", "1500 1 6");
-	must_equal(db, "SELECT count(*) || ' ' || max(attempts) FROM unstuck.claims WHERE state = 'DONE'", "300 1");
+	must_sql(db, "CREATE TABLE stored (id text)");
+	struct kind kind = kinds[_i];
+	const char *budget = strstr(kind.ini, "= 3\n");
+	kind.ini = story_text("%.*s= 1000000%s", (int)(budget - kind.ini), kind.ini, budget + 3);
+	q = queue_of_kind(db, &kind, STORM_JOBS);
+	in_processes(6, storm, q);
+	must_equal(db, "SELECT count(*) FROM seen WHERE status = 'COMPLETED'", "400");
+	must_equal(db, "SELECT count(*) || ' ' || count(DISTINCT id) FROM stored", "400 400");
+	must_equal(db, "SELECT count(*) > 0 FROM unstuck.recoveries", "t");
 }
 END_TEST
 
-/* The application's word counts: a row that it made ready again is new, with a budget of its own. */
-START_TEST(a_row_made_ready_by_hand_starts_from_nothing)
+static void add_all(TCase *tc, const TTest *const *tests, size_t n, int from, int to)
 {
-	struct testdb *db = must_have_db();
-
-	must_have_table(db, 1);
-	settings(db, "%smax_attempts = 1\nhandler = false\n", "[queue videos]\ntable = videos\nstatus = analysis_status\nready = METADATA_EXTRACTED\n");
-	must_run(0, NULL, "unstuck-worker", "--drain");
-	must_equal(db, "SELECT analysis_status FROM videos", "FAILED");
-	must_sql(db, "UPDATE videos SET analysis_status = 'METADATA_EXTRACTED'");
-	must_run(0, NULL, "unstuck-worker", "--drain");
-	must_equal(db, "SELECT state || attempts || failures FROM unstuck.claims", "DEAD11");
+	for (size_t i = 0; i < n; i++)
+		tcase_add_loop_test(tc, tests[i], from, to);
 }
-END_TEST
-
-START_TEST(a_unique_key_gives_one_job_to_all_callers)
-{
-	struct testdb *db = must_have_db();
-	struct proc *callers[8];
-
-	for (size_t i = 0; i < 8; i++)
-		callers[i] = must_start(NULL, "unstuckctl", "-d", db->url, "enqueue", "mail", "--unique-key", "k");
-	for (size_t i = 0; i < 8; i++) {
-		must_exit(callers[i], 0, 20000);
-		ck_assert_str_eq(proc_out(callers[i]), proc_out(callers[0]));
-	}
-	must_equal(db, "SELECT count(*) FROM unstuck.jobs", "1");
-	must_sql(db, "UPDATE unstuck.jobs SET status = 'COMPLETED'");
-	must_equal(db, "SELECT unstuck.enqueue('mail', unique_key => 'k') > 1", "t");
-	must_equal(db, "SELECT unstuck.cancel(1)", "f");
-	must_equal(db, "SELECT unstuck.cancel(max(id)) FROM unstuck.jobs", "t");
-	must_sql(db, "SELECT unstuck.enqueue('mail', unique_key => 'k')");
-	must_equal(db, "SELECT unstuck.retry(id) FROM unstuck.jobs WHERE status = 'CANCELLED'", "f");
-}
-END_TEST
-
-static const struct { const char *role, *may, *may_not; } rights[] = {
-	{ "unstuck_enqueue", "SELECT unstuck.enqueue('q')", "SELECT payload FROM unstuck.jobs" },
-	{ "unstuck_enqueue", "SELECT unstuck.cancel(1)", "UPDATE unstuck.jobs SET status = 'COMPLETED'" },
-	{ "unstuck_read", "SELECT count(*) FROM unstuck.jobs, unstuck.late_results", "SELECT unstuck.enqueue('q')" },
-	{ "unstuck_recover", "UPDATE unstuck.jobs SET status = 'PENDING' WHERE false", "UPDATE unstuck.jobs SET payload = '{}'" },
-	{ "unstuck_worker", "UPDATE unstuck.jobs SET result = '1' WHERE false", "DELETE FROM unstuck.jobs" },
-};
-
-START_TEST(a_role_may_do_its_work_and_no_more)
-{
-	struct testdb *db = must_have_db();
-
-	must_sql(db, "SET ROLE %s", rights[_i].role);
-	must_sql(db, "%s", rights[_i].may);
-	must_refuse(db, "42501", "%s", rights[_i].may_not);
-	must_sql(db, "RESET ROLE");
-}
-END_TEST
 
 int main(void)
 {
+	const TTest *const all[] = {
+		a_job_is_claimed_done_and_done_only_once,
+		every_write_needs_the_token,
+		a_result_of_the_last_holder_counts_until_somebody_claims_again,
+		a_job_is_retried_after_its_delay_and_failed_when_its_budget_is_spent,
+		a_failure_for_good_needs_no_budget_and_its_bytes_are_kept_once,
+		a_release_counts_nothing,
+		one_bad_result_stores_none_of_its_batch_and_alone_fails_alone,
+		complete_all_is_all_or_an_error,
+		the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed,
+		what_changed_or_is_locked_after_the_preview_is_not_reset,
+		a_result_after_a_recovery_counts_until_somebody_claims_again,
+		with_liveness_ignored_age_alone_decides,
+		a_row_set_processing_by_hand_goes_by_its_age,
+		a_worker_that_was_declared_dead_cannot_claim,
+	};
+	const TTest *const concurrent[] = {
+		eight_claimers_never_get_a_job_twice,
+		batches_in_opposite_order_do_not_deadlock,
+		a_claim_and_a_declaration_of_death_exclude_each_other,
+		a_write_that_waited_checks_what_it_waited_for,
+		in_a_storm_of_claims_failures_and_false_deaths_each_job_is_stored_once,
+	};
 	Suite *s = suite_create("sql");
-	TCase *tc = story_case(s, "statements");
+	TCase *every_kind = queue_case(s, "every kind of table"), *races = queue_case(s, "races"), *plans = queue_case(s, "plans");
 
-	tcase_add_loop_test(tc, a_claim_takes_no_more_than_its_limit_under_any_plan, 0, 2);
-	tcase_add_loop_test(tc, no_hot_statement_scans_a_table, 0, 3);
-	tcase_add_loop_test(tc, batches_in_opposite_order_do_not_deadlock, 0, 2);
-	tcase_add_test(tc, many_workers_never_run_a_job_twice);
-	tcase_add_test(tc, a_row_made_ready_by_hand_starts_from_nothing);
-	tcase_add_test(tc, a_unique_key_gives_one_job_to_all_callers);
-	tcase_add_loop_test(tc, a_role_may_do_its_work_and_no_more, 0, (int)(sizeof rights / sizeof *rights));
+	add_all(every_kind, all, ARRAY_SIZE(all), 0, kinds_len);
+	add_all(races, concurrent, ARRAY_SIZE(concurrent), 0, 3);
+	tcase_add_loop_test(plans, a_plan_made_while_all_was_empty_is_good_when_it_is_full, 0, 2);
 	return check_main(s);
 }

@@ -5,7 +5,7 @@ WITH picked_1 AS MATERIALIZED (
             WHERE t."Sta tus" = 'to do'
               AND (SELECT k.not_before FROM unstuck.claims AS k
                     WHERE k.source = 'My App.Order"s' AND k.job_id = t."select"::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp()) IS NULL
+                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL
             ORDER BY t."select"
             LIMIT $1::int - cardinality('{}'::uuid[])
             FOR NO KEY UPDATE SKIP LOCKED) AS ids
@@ -47,7 +47,7 @@ WITH r AS MATERIALIZED (
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND r.result::jsonb IS NOT NULL
+     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
      AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE') AND k.row_token = l.row_token
    FOR NO KEY UPDATE OF k
 ), written AS (
@@ -78,7 +78,7 @@ WITH r AS MATERIALIZED (
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND r.result::jsonb IS NOT NULL
+     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
      AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE') AND k.row_token = l.row_token
    FOR NO KEY UPDATE OF k
 ), written AS (

@@ -5,7 +5,7 @@ WITH picked_1 AS MATERIALIZED (
             WHERE t."analysis_status" = 'METADATA_EXTRACTED'
               AND (SELECT k.not_before FROM unstuck.claims AS k
                     WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp()) IS NULL
+                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL
               AND (deleted_at IS NULL -- live ones
               )
             ORDER BY priority DESC, id
@@ -18,7 +18,7 @@ WITH picked_1 AS MATERIALIZED (
             WHERE t."analysis_status" = 'METADATA_EXTRACTING'
               AND (SELECT k.not_before FROM unstuck.claims AS k
                     WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp()) IS NULL
+                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL
               AND (deleted_at IS NULL -- live ones
               )
             ORDER BY priority DESC, id
@@ -63,7 +63,7 @@ WITH r AS MATERIALIZED (
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND r.result::jsonb IS NOT NULL
+     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
      AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
    FOR NO KEY UPDATE OF k
 ), written AS (
@@ -94,7 +94,7 @@ WITH r AS MATERIALIZED (
     FROM locked AS l JOIN r ON r.id = l.id
     JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
    WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND r.result::jsonb IS NOT NULL
+     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
      AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
    FOR NO KEY UPDATE OF k
 ), written AS (
