@@ -208,7 +208,7 @@ static const struct queue_settings *adhoc_queue(struct settings *settings, const
 	keep(&q->status, a->status_column);
 	keep(&q->processing, a->processing);
 	keep(&q->reset_to, a->reset_to);
-	keep(&q->failed, a->failed);
+	keep(&q->failed, a->failed != NULL ? a->failed : "");	/* none: nothing is given up */
 	keep(&q->id, a->id_column);
 	keep(&q->updated_at, a->updated_column);
 	keep(&q->timezone, a->timezone);

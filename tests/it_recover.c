@@ -1175,6 +1175,22 @@ END_TEST
 #define ADD(test) tcase_add_test(tc, test)
 #define ADD_EACH(test, table) tcase_add_loop_test(tc, test, 0, (int)(sizeof(table) / sizeof *(table)))
 
+START_TEST(without_a_failed_status_nothing_is_given_up)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "CREATE TYPE st AS ENUM ('READY', 'PROCESSING'); CREATE TABLE plain (id int PRIMARY KEY, status st, updated_at timestamptz);"
+	             "INSERT INTO plain VALUES (1, 'READY')");
+	for (int i = 0; i < 5; i++) {
+		must_sql(db, "UPDATE plain SET status = 'PROCESSING', updated_at = now() - interval '2 hours'");
+		must_run(0, NULL, "unstuck-recover", "-d", db->url, "--yes", "--table", "plain", "--status-column", "status",
+		         "--processing", "PROCESSING", "--reset-to", "READY");
+		must_equal(db, "SELECT status FROM plain", "READY");
+	}
+	must_equal(db, "SELECT count(*) || min(action) || max(action) FROM unstuck.recoveries", "5resetreset");
+}
+END_TEST
+
 START_TEST(a_large_table_without_an_index_is_named)
 {
 	struct testdb *db = must_have_db();
@@ -1200,6 +1216,7 @@ int main(void)
 	TCase *tc = story_case(s, "preview");
 
 	ADD(a_large_table_without_an_index_is_named);
+	ADD(without_a_failed_status_nothing_is_given_up);
 	ADD(a_dry_run_changes_nothing);
 	ADD(the_json_report_has_the_keys_of_the_manual_and_no_others);
 	ADD(numbers_of_the_shown_columns_come_through_untouched);

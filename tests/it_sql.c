@@ -204,6 +204,25 @@ START_TEST(the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed)
 }
 END_TEST
 
+START_TEST(a_silent_worker_is_suspected_then_lost_and_its_jobs_reset_only_when_it_was_declared_dead)
+{
+	struct queue_story *q = start(_i, 1);
+	const char *key = key_of(q, 1);
+
+	claim_one(q, 1, W1);
+	must_sql(q->db, "UPDATE unstuck.workers SET beat_at = now() - interval '74 s', heartbeat_s = 0.001 WHERE worker_id = '" W1 "'");
+	must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "worker_suspect");
+	ck_assert_ptr_nonnull(strstr(ask_column(q, "observed", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"),
+	                             "worker " W1 " on farm silent for 7"));
+	must_answer(reset(q, key, token_of(q)), "");
+	must_sql(q->db, "UPDATE unstuck.workers SET seen_n = beat_n, seen_at = now() - interval '1 s' WHERE worker_id = '" W1 "'");
+	must_answer(ask_column(q, "reason", STMT_STUCK, HOUR_S, "f", "f", NIL, "0", "3"), "worker_lost");
+	must_answer(reset(q, key, token_of(q)), "");
+	must_answer(sql_value(q->db, "%s", sqltext("workers", "dead")), W1);
+	must_answer(reset(q, key, token_of(q)), story_text("%s|reset|worker_lost", key));
+}
+END_TEST
+
 START_TEST(what_changed_or_is_locked_after_the_preview_is_not_reset)
 {
 	struct queue_story *q = start(_i, 1), *other;
@@ -599,6 +618,7 @@ int main(void)
 		one_bad_result_stores_none_of_its_batch_and_alone_fails_alone,
 		complete_all_is_all_or_an_error,
 		the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed,
+		a_silent_worker_is_suspected_then_lost_and_its_jobs_reset_only_when_it_was_declared_dead,
 		what_changed_or_is_locked_after_the_preview_is_not_reset,
 		a_result_after_a_recovery_counts_until_somebody_claims_again,
 		with_liveness_ignored_age_alone_decides,
