@@ -10,7 +10,6 @@
 #include <string.h>
 #include "sqltext.h"
 
-#define SCHEMA_VERSION 1	/* of sql/schema.sql; upgrades raise both */
 
 /* ---- where to connect ---- */
 

@@ -123,8 +123,6 @@ struct queue_settings *settings_add_queue(struct settings *s, const char *name);
 
 /* docs/settings.md from the table, to stdout; used by `make docs` and checked by a test. */
 void settings_print_markdown(void);
-/* "key = default   help" lines of one section, for --help. */
-void settings_print_help(const char *section);
 
 uint64_t size_parse_or(const char *text, uint64_t bad);	/* "1MB" "64KB" "100" -> bytes; bad when wrong */
 int rate_parse(const char *text, struct rate *out);

@@ -117,13 +117,3 @@ void settings_print_markdown(void)
 	fputs(buf_text(&page), stdout);
 	buf_release(&page);
 }
-
-void settings_print_help(const char *section)
-{
-	for (size_t i = 0; i < setting_rows_len; i++) {
-		const struct setting *row = &setting_rows[i];
-
-		if (strcmp(row->section, section) == 0)
-			printf("  %-16s = %-10s  %s\n", row->key, row->def ? row->def : "", row->help);
-	}
-}

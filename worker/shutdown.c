@@ -65,11 +65,3 @@ bool shutdown_is_over(const struct shutdown *s)
 {
 	return s->begun && s->at == s->len;
 }
-
-bool shutdown_was_clean(const struct shutdown *s)
-{
-	for (size_t i = 0; i < s->len; i++)
-		if (s->report[i].state != PART_COMPLETED)
-			return false;
-	return true;
-}

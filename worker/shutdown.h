@@ -41,7 +41,6 @@ void shutdown_begin(struct shutdown *s, struct worker *w, const char *reason, us
 /* Pass every part that is over or out of time. Returns when to look again; USEC_NEVER at the end. */
 usec_t shutdown_advance(struct shutdown *s, struct worker *w, usec_t now);
 bool shutdown_is_over(const struct shutdown *s);
-bool shutdown_was_clean(const struct shutdown *s);	/* every part completed */
 const char *part_state_name(enum part_state state);
 
 #endif

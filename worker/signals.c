@@ -4,7 +4,6 @@
 #include "signals.h"
 
 #include <signal.h>
-#include <stdio.h>
 
 #include "claim.h"
 #include "log.h"
@@ -92,15 +91,15 @@ static void on_usr2(struct worker *w)
 static const struct {
 	int signo;
 	void (*act)(struct worker *w);
-	const char *name, *means;
+	const char *name;
 } table[] = {
-	{ SIGTERM, on_term, "TERM", "claim no more, finish what runs within graceful_timeout, leave; again: leave now" },
-	{ SIGINT,  on_int,  "INT",  "as TERM" },
-	{ SIGHUP,  on_hup,  "HUP",  "said in the log; settings are read at start" },
-	{ SIGTSTP, on_tstp, "TSTP", "quiet: claim no more, finish what runs, stay up" },
-	{ SIGCONT, on_cont, "CONT", "work on after TSTP" },
-	{ SIGUSR1, on_usr1, "USR1", "reopen the log file" },
-	{ SIGUSR2, on_usr2, "USR2", "log the full state" },
+	{ SIGTERM, on_term, "TERM" },	/* claim no more, finish what runs within graceful_timeout, leave; again: leave now */
+	{ SIGINT,  on_int,  "INT" },	/* as TERM */
+	{ SIGHUP,  on_hup,  "HUP" },	/* said in the log; settings are read at start */
+	{ SIGTSTP, on_tstp, "TSTP" },	/* quiet: claim no more, finish what runs, stay up */
+	{ SIGCONT, on_cont, "CONT" },	/* work on after TSTP */
+	{ SIGUSR1, on_usr1, "USR1" },	/* reopen the log file */
+	{ SIGUSR2, on_usr2, "USR2" },	/* log the full state */
 };
 
 static struct event *events[ARRAY_SIZE(table)];
@@ -134,10 +133,4 @@ void signals_close(void)
 			event_free(events[i]);
 			events[i] = NULL;
 		}
-}
-
-void signals_print_help(void)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-		printf("  %-5s %s\n", table[i].name, table[i].means);
 }

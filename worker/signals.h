@@ -8,6 +8,5 @@
 
 int signals_open(struct worker *w, struct error *err);
 void signals_close(void);
-void signals_print_help(void);		/* the table, for --help */
 
 #endif
