@@ -44,13 +44,18 @@ int mapping_resolve(struct mapping *m, struct session *session, struct error *er
 
 enum statement {
 	/* the worker's. $W = worker uuid. "ids" are keys as text[]. */
-	STMT_CLAIM,		/* $1 int limit, $2 W -> id, claim_id, attempt, failures, payload; in run order */
+	STMT_CLAIM,		/* $1 int limit, at most CLAIM_MAX; $2 W; $3 mark, or NULL: from the start -> id, claim_id, attempt, failures,
+				   payload, batch (NULL: in none), mark (where this claim ended, if the order of the
+				   queue has such places), run_order (ids as an array; NULL: as the rows come). The
+				   last three stand in one of the rows */
 	STMT_COMPLETE,		/* $1 ids, $2 bigint[] claim_ids, $3 text[] results (JSON), $4 W -> id of each stored */
+	STMT_COMPLETE_NULL,	/* $1 ids, $2 claim_ids, $3 W: the same where all results are null. mapping_has() */
 	STMT_COMPLETE_ALL,	/* the same, but an error (22012) unless every row was stored: before on_success */
 	STMT_FAIL,		/* $1 ids, $2 claim_ids, $3 W, $4 text[] kinds (retry fail later), $5 text[] errors,
 				   $6 float8[] delays s, $7 text[] reasons, $8 bytea[] raws (both NULL: none)
 				   -> id, status of each stored; raws go to late_results in the same statement */
 	STMT_LATE,		/* $1 ids, $2 claim_ids, $3 W, $4 text[] reasons, $5 bytea[] raws -> nothing. Idempotent */
+	STMT_FORGET,		/* $1 W, $2 bigint[] batches all of whose jobs are settled -> nothing. mapping_has() */
 	STMT_RELEASE,		/* $1 ids, $2 claim_ids, $3 W, $4 bool[] started: -> id. Not started: attempts - 1 */
 	STMT_RELEASE_ALL,	/* $1 W: whatever it still holds in this queue, known or not -> id, claim_id */
 	STMT_CLASSIFY,		/* $1 ids, $2 claim_ids, $3 W -> id, verdict (already mine reset fenced failed cancelled missing) */
@@ -90,6 +95,9 @@ int mapping_check(const struct mapping *m, struct session *session, struct findi
 /* The part of it that recover tells: a large table without an index that finds its PROCESSING rows. */
 int mapping_check_recover(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
 
+#define CLAIM_MAX 500	/* a batch that fits on a page of unstuck.batches */
+
+bool mapping_has(const struct mapping *m, enum statement s);	/* else there is nothing for it to do here */
 /* The SQL of a statement, filled (caller frees). NULL and err when the mapping cannot have it. */
 MUST_CHECK char *mapping_statement(const struct mapping *m, enum statement s, struct error *err);
 const char *statement_name(enum statement s);	/* "claim": its "-- name:" in sql/ */

@@ -15,8 +15,8 @@
 #include "words.h"
 
 static const char *const names[STATEMENTS] = {
-	[STMT_CLAIM] = "claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_FAIL] = "fail",
-	[STMT_LATE] = "late", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
+	[STMT_CLAIM] = "claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null", [STMT_FAIL] = "fail",
+	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
 	[STMT_CLASSIFY] = "classify", [STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
 	[STMT_PROCESSING] = "processing", [STMT_AGELESS] = "ageless",
 };
@@ -25,6 +25,9 @@ static const char *const names[STATEMENTS] = {
 static const bool without_schema[STATEMENTS] = {
 	[STMT_STUCK] = true, [STMT_RESET] = true, [STMT_PROCESSING] = true, [STMT_AGELESS] = true,
 };
+
+/* An application's table has a claim for each row and no batches, and results go where its mapping says. */
+static const bool own_only[STATEMENTS] = { [STMT_FORGET] = true, [STMT_COMPLETE_NULL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
 static const char *const shared[] = { "late", "keep_raws", "judged", "listed", "may_reset" };
@@ -348,11 +351,20 @@ static int fill_section(struct fill *f, const char *section)
 	return fill_text(f, sqltext(file, section));
 }
 
+bool mapping_has(const struct mapping *m, enum statement s)
+{
+	return m->own || !own_only[s];
+}
+
 char *mapping_statement(const struct mapping *m, enum statement s, struct error *err)
 {
 	struct buf out = BUF_INIT;
 	struct fill f = { .m = m, .out = &out, .err = err };
 
+	if (!mapping_has(m, s)) {
+		error_set(err, ERR_SYS, "%s has no statement %s", m->source, names[s]);
+		return NULL;
+	}
 	f.file = m->own ? "queue_own" : m->tracked ? "queue_mapped" : "queue_adhoc";
 	if (!m->own && !m->tracked && !without_schema[s]) {
 		error_set(err, ERR_SETTINGS, "there is no schema unstuck in this database: run unstuckctl init");

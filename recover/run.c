@@ -18,6 +18,7 @@
 #include "progress.h"
 #include "report.h"
 #include "reset.h"
+#include "sqltext.h"
 #include "stop.h"
 #include "stuck.h"
 #include "tell.h"
@@ -360,6 +361,15 @@ static void reset_all(struct run *r)
 		tell_error(r->ask, NULL, "... and %zu more rows could not be reset", a.told - TOLD_MAX);
 }
 
+/* What is left of batches whose jobs were all put back; where it fails the next one does it. */
+static void sweep(struct run *r)
+{
+	struct error ignored = ERROR_INIT;
+
+	if (r->session.has_schema && r->error.kind == ERR_NONE && !stop_asked())
+		PQclear(session_exec(&r->session, &ignored, sqltext("workers", "sweep"), 0, NULL));
+}
+
 static int run_apply(struct run *r)
 {
 	if (watch_declare_dead(&r->session, &r->lost, &r->error) < 0)
@@ -367,6 +377,7 @@ static int run_apply(struct run *r)
 	tell_lost(r);
 	r->applied = true;
 	reset_all(r);
+	sweep(r);
 	return r->error.kind == ERR_NONE ? 0 : -1;
 }
 

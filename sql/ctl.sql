@@ -126,7 +126,10 @@ SELECT w.worker_id, w.host, w.pid, w.version, w.state,
        to_char(w.beat_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS beat_at,
        greatest(extract(epoch FROM now() - w.beat_at), 0) AS beat_age_s, w.beat_n,
        w.beat_at < now() - make_interval(secs => w.timeout_s) AS silent,
-       (SELECT count(*) FROM unstuck.jobs AS j WHERE j.worker_id = w.worker_id AND j.status = 'PROCESSING')
+       (SELECT count(*) FROM unstuck.jobs AS j WHERE j.alone AND j.worker_id = w.worker_id)
+       + (SELECT count(*) FROM unstuck.batches AS b CROSS JOIN unnest(b.ids) AS u(id)
+           WHERE b.worker_id = w.worker_id
+             AND (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch)
        + (SELECT count(*) FROM unstuck.claims AS k WHERE k.worker_id = w.worker_id AND k.state = 'ACTIVE') AS jobs
   FROM unstuck.workers AS w
  ORDER BY w.started_at, w.worker_id;

@@ -32,7 +32,9 @@ WITH {picks}, me AS MATERIALIZED (
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
-SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload
+SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
+       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark,
+       NULL::text AS run_order
   FROM claimed AS c JOIN noted AS n ON n.job_id = c.id
  ORDER BY array_position((SELECT ids FROM {picked}), c.key);
 

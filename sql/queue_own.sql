@@ -4,56 +4,78 @@
 -- statement is one transaction. {name} is filled once from the settings (literals, so that partial
 -- indexes match); {@name} is another section, of this file or of queue_shared.sql.
 --
--- What keeps them right:
--- * every write checks the token (claim_id, worker_id) on the row as it is after the lock;
--- * rows of a batch are locked in the order of the key, so that two batches cannot deadlock;
--- * a batch is joined to the table by the key, one look-up a row whatever the statistics say: the fence
---   stands in CASE, where no index can be tried for it (a partial index that statistics call empty);
--- * NO KEY UPDATE is the lock of our own UPDATE: rows that refer to a job do not stand in its way.
+-- What keeps them right, and fast under any plan:
+-- * every write checks the token (claim_id, worker_id) on the version of the row that it changes: the fence
+--   stands in the WHERE of the UPDATE, which PostgreSQL asks again when it had to wait for somebody;
+-- * rows of a batch are written in the order of the key, so that two batches cannot deadlock;
+-- * a batch meets the table by LATERAL with OFFSET 0, one look-up by the key a row whatever the statistics say, and the
+--   UPDATE finds the row where that look-up saw it (ctid): no join that a planner could turn into a scan;
+-- * running jobs are found by unstuck.batches or, claimed with few others, by jobs_alone. Whoever ends a
+--   run takes the batch off the row.
 
 -- name: claim
--- ARRAY(...) is evaluated once, so the limit holds under any plan. The worker's own row is locked
--- (KEY SHARE, only when there is something to claim): its declaration of death either comes first, and
--- nothing is claimed, or skips it. So no claim of a dead worker comes to light after its death.
-WITH picked AS MATERIALIZED (
-  SELECT ARRAY(SELECT j.id FROM unstuck.jobs AS j
-                WHERE j.queue = {queue} AND j.status = 'PENDING' AND j.run_at <= statement_timestamp()
-                ORDER BY j.priority, j.run_at, j.id
-                LIMIT $1::int
-                FOR NO KEY UPDATE SKIP LOCKED) AS ids
+-- $3: where the last claim ended, or NULL to look from the start of the queue. A level is a priority, so that
+-- jobs for later, which stand behind those that are due, are never read through.
+-- The worker's own row is locked (KEY SHARE, only when there is something to claim): its declaration of death either
+-- comes first, and nothing is claimed, or skips it. So no claim of a dead worker comes to light after its death.
+WITH RECURSIVE level(priority, run_at, id) AS (
+  SELECT CASE WHEN $3::text IS NULL
+              THEN (SELECT j.priority FROM unstuck.jobs AS j WHERE j.queue = {queue} AND j.waiting ORDER BY j.priority LIMIT 1)
+              ELSE ($3::text[])[1]::int END,
+         coalesce(($3::text[])[2]::timestamptz, '-infinity'), coalesce(($3::text[])[3]::bigint, 0)
+  UNION ALL
+  SELECT (SELECT j.priority FROM unstuck.jobs AS j
+           WHERE j.queue = {queue} AND j.waiting AND j.priority > l.priority ORDER BY j.priority LIMIT 1), '-infinity', 0
+    FROM level AS l WHERE l.priority IS NOT NULL
+), picked AS MATERIALIZED (
+  SELECT p.*, row_number() OVER () AS n
+    FROM (SELECT j.* FROM level AS l CROSS JOIN LATERAL (
+                   SELECT j.ctid AS tid, j.priority, j.run_at, j.id FROM unstuck.jobs AS j
+                    WHERE j.queue = {queue} AND j.waiting AND j.priority = l.priority AND j.run_at <= statement_timestamp()
+                      AND (j.run_at, j.id) > (l.run_at, l.id)
+                    ORDER BY j.run_at, j.id
+                    LIMIT $1::int
+                    FOR NO KEY UPDATE SKIP LOCKED) AS j
+           LIMIT $1::int) AS p
 ), me AS MATERIALIZED (
-  SELECT w.worker_id FROM unstuck.workers AS w
-   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM picked) > 0
+  SELECT nextval('unstuck.claim_seq') AS first, (SELECT count(*) FROM picked) >= 10 AS listed
+    FROM unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND EXISTS (SELECT 1 FROM picked)
    FOR KEY SHARE
 ), claimed AS (
   UPDATE unstuck.jobs AS j
-     SET status = 'PROCESSING', claim_id = nextval('unstuck.claim_seq'), worker_id = $2::uuid,
-         attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
-   WHERE j.id = ANY ((SELECT ids FROM picked)::bigint[]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING j.id, j.claim_id, j.attempts, j.failures, j.payload, j.priority, j.run_at
+     SET status = 'PROCESSING', claim_id = me.first + p.n - 1, batch = CASE WHEN me.listed THEN me.first END,
+         worker_id = $2::uuid, attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
+    FROM picked AS p, me
+   WHERE j.ctid = p.tid
+  RETURNING j.id, j.claim_id, j.attempts, j.failures, j.payload, j.batch, p.n
+), noted AS (
+  INSERT INTO unstuck.batches (queue, worker_id, batch, ids)
+  SELECT {queue}, $2::uuid, b.first, b.ids FROM (SELECT min(c.batch) AS first, array_agg(c.id) AS ids FROM claimed AS c) AS b
+   WHERE b.first IS NOT NULL
 )
-SELECT c.id::text AS id, c.claim_id, c.attempts AS attempt, c.failures, c.payload::text AS payload
+SELECT c.id::text AS id, c.claim_id, c.attempts AS attempt, c.failures, c.payload::text AS payload, c.batch,
+       CASE WHEN c.n = 1 THEN (SELECT ARRAY[p.priority::text, p.run_at::text, p.id::text]::text
+                                 FROM picked AS p WHERE p.n = (SELECT count(*) FROM picked)) END AS mark
   FROM claimed AS c
- ORDER BY c.priority, c.run_at, c.id;
+ ORDER BY c.n;
 
 -- name: stored
 -- Of the holder, or of the last holder after a release or recovery that nobody has claimed since.
 WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
-), locked AS MATERIALIZED (
-  SELECT j.id, r.result FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
-               AND j.status IN ('PROCESSING', 'PENDING') THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r(id, claim_id, result) ORDER BY 1
 ), stored AS (
   UPDATE unstuck.jobs AS j
-     SET status = 'COMPLETED', result = l.result::jsonb, last_error = NULL,
+     SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
          updated_at = clock_timestamp(), finished_at = clock_timestamp()
-    FROM locked AS l
-   WHERE j.id = l.id
+    FROM r CROSS JOIN LATERAL {@place}
+   WHERE j.ctid = at.tid AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid AND j.status IN ('PROCESSING', 'PENDING')
   RETURNING j.id::text AS id
 )
+
+-- name: place
+-- Where the row of r.id is.
+(SELECT i.ctid AS tid FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS at
 
 -- name: complete
 {@stored}
@@ -63,64 +85,59 @@ SELECT s.id FROM stored AS s;
 -- Divides by zero (22012) unless every row was stored.
 {@stored}
 SELECT unnest(a.ids) AS id
-  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
+  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::bigint[]))::int AS every FROM stored AS s) AS a
  WHERE a.every = 1;
+
+-- name: forget
+DELETE FROM unstuck.batches AS b WHERE b.queue = {queue} AND b.worker_id = $1::uuid AND b.batch = ANY ($2::bigint[]);
 
 -- name: fail
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+  SELECT r.id::bigint AS key, r.* FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
              AS r(id, claim_id, kind, error, delay, reason, raw)
+   ORDER BY 1
 ), kept AS (
 {@keep_raws}
-), locked AS MATERIALIZED (
-  SELECT j.id, j.failures, j.max_attempts, r.kind, r.error, r.delay FROM r JOIN unstuck.jobs AS j ON j.id = r.id::bigint
-   WHERE CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-               AND j.status = 'PROCESSING' THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
-), mine AS (
-  SELECT l.id, l.kind, l.error, clock_timestamp() + make_interval(secs => least(greatest(l.delay, 0), 1e9)) AS retry_at,
-         l.kind = 'later' OR l.kind = 'retry' AND l.failures + 1 < coalesce(l.max_attempts, {max_attempts}) AS again
-    FROM locked AS l
 )
 UPDATE unstuck.jobs AS j
-   SET status = CASE WHEN m.again THEN 'PENDING' ELSE 'FAILED' END,
-       failures = j.failures + (m.kind <> 'later')::int,
-       last_error = coalesce(left(m.error, 8000), j.last_error),
-       run_at = CASE WHEN m.again THEN m.retry_at ELSE j.run_at END,
+   SET status = CASE WHEN a.again THEN 'PENDING' ELSE 'FAILED' END, batch = NULL,
+       failures = j.failures + (r.kind <> 'later')::int,
+       last_error = coalesce(left(r.error, 8000), j.last_error),
+       run_at = CASE WHEN a.again THEN clock_timestamp() + make_interval(secs => least(greatest(r.delay, 0), 1e9))
+                     ELSE j.run_at END,
        updated_at = clock_timestamp(),
-       finished_at = CASE WHEN NOT m.again THEN clock_timestamp() END
-  FROM mine AS m
- WHERE j.id = m.id
+       finished_at = CASE WHEN NOT a.again THEN clock_timestamp() END
+  FROM r CROSS JOIN LATERAL (
+         SELECT i.ctid AS tid, r.kind = 'later' OR r.kind = 'retry' AND i.failures + 1 < coalesce(i.max_attempts, {max_attempts}) AS again
+           FROM unstuck.jobs AS i WHERE i.id = r.key AND i.queue = {queue} OFFSET 0) AS a
+ WHERE j.ctid = a.tid AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id, j.status;
 
 -- name: release
 -- run_at stays: a released job keeps its place in the line.
 WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.claim_id, u.started FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
-), locked AS MATERIALIZED (
-  SELECT j.id, r.started FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-               AND j.status = 'PROCESSING' THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started) ORDER BY 1
 )
 UPDATE unstuck.jobs AS j
-   SET status = 'PENDING', attempts = greatest(0, j.attempts - (NOT l.started)::int), updated_at = clock_timestamp()
-  FROM locked AS l
- WHERE j.id = l.id
+   SET status = 'PENDING', batch = NULL, attempts = greatest(0, j.attempts - (NOT r.started)::int), updated_at = clock_timestamp()
+  FROM r CROSS JOIN LATERAL {@place}
+ WHERE j.ctid = at.tid AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id;
+
+-- name: of_worker
+-- The jobs that $1 holds in this queue, with what may have ended by now.
+SELECT j.id FROM unstuck.jobs AS j WHERE j.queue = {queue} AND j.alone AND j.worker_id = $1::uuid
+UNION ALL
+SELECT unnest(b.ids) FROM unstuck.batches AS b WHERE b.queue = {queue} AND b.worker_id = $1::uuid
 
 -- name: release_all
 -- By worker, not by a list: also what a claim took whose answer never arrived.
-WITH held AS MATERIALIZED (
-  SELECT ARRAY(SELECT j.id FROM unstuck.jobs AS j
-                WHERE j.worker_id = $1::uuid AND j.queue = {queue} AND j.status = 'PROCESSING'
-                ORDER BY j.id
-                FOR NO KEY UPDATE) AS ids
+WITH r AS MATERIALIZED (
+  SELECT o.id FROM ({@of_worker}) AS o ORDER BY 1
 )
-UPDATE unstuck.jobs AS j SET status = 'PENDING', updated_at = clock_timestamp()
- WHERE j.id = ANY ((SELECT ids FROM held)::bigint[])
+UPDATE unstuck.jobs AS j SET status = 'PENDING', batch = NULL, updated_at = clock_timestamp()
+  FROM r CROSS JOIN LATERAL {@place}
+ WHERE j.ctid = at.tid AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id, j.claim_id;
 
 -- name: classify
@@ -131,49 +148,59 @@ SELECT r.id,
             ELSE CASE j.status WHEN 'PROCESSING' THEN 'mine' WHEN 'PENDING' THEN 'reset' WHEN 'COMPLETED' THEN 'already'
                                WHEN 'FAILED' THEN 'failed' ELSE 'cancelled' END
        END AS verdict
-  FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.jobs AS j ON j.id = r.id::bigint AND j.queue = {queue};
+  FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
+  LEFT JOIN LATERAL (SELECT i.* FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS j ON true;
 
 -- name: held
-SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j
- WHERE j.worker_id = $1::uuid AND j.queue = {queue} AND j.status = 'PROCESSING'
+SELECT j.id::text AS id, j.claim_id
+  FROM ({@of_worker}) AS r CROSS JOIN LATERAL (
+         SELECT i.id, i.claim_id, i.worker_id, i.status FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS j
+ WHERE j.worker_id = $1::uuid AND j.status = 'PROCESSING'
  ORDER BY j.id;
+
+-- name: running
+-- All that runs in this queue, as j.
+FROM (SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i WHERE i.queue = {queue} AND i.alone
+      UNION ALL
+      SELECT j.* FROM unstuck.batches AS b CROSS JOIN LATERAL unnest(b.ids) AS u(id) CROSS JOIN LATERAL (
+               SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i
+                WHERE i.id = u.id AND i.queue = {queue} AND i.batch = b.batch AND i.status = 'PROCESSING' OFFSET 0) AS j
+       WHERE b.queue = {queue}) AS j
 
 -- name: stuck
 WITH ask AS (
   SELECT make_interval(secs => $1::float8) AS timeout, $2::bool AS ignore_liveness
 ), found AS (
-  SELECT j.id::text AS id, j.xmin::text AS token, j.claim_id, j.worker_id,
+  SELECT j.id::text AS id, j.version::text AS token, j.claim_id, j.worker_id,
          CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
          j.recoveries >= $6::int AS poisoned, {show} AS show
-    FROM unstuck.jobs AS j
-   WHERE j.queue = {queue} AND j.status = 'PROCESSING'
+    {@running}
 ), {@judged}
 {@listed};
 
 -- name: reset
 -- Checked again on the locked row: the same version of it (token), and still a reason.
 WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
+  SELECT * FROM unnest($1::bigint[], $2::text[]) AS r(id, token) ORDER BY 1
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), found AS MATERIALIZED (
-  SELECT j.id, j.claim_id, j.worker_id,
-         CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
-         j.recoveries >= $5::int AS poisoned
-    FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING' THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j SKIP LOCKED
+  SELECT l.* FROM r CROSS JOIN LATERAL (
+    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id,
+           CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
+           j.recoveries >= $5::int AS poisoned
+      FROM unstuck.jobs AS j
+     WHERE j.id = r.id AND j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING'
+       FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), {@judged}, done AS (
   UPDATE unstuck.jobs AS j
-     SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END,
+     SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
          recoveries = j.recoveries + 1, last_error = v.observed,
          run_at = CASE WHEN v.poisoned THEN j.run_at ELSE clock_timestamp() END,
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
     FROM judged AS v
-   WHERE j.id = v.id AND {@may_reset}
+   WHERE j.ctid = v.place AND {@may_reset}
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
   INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
@@ -182,8 +209,7 @@ WITH r AS MATERIALIZED (
 SELECT d.id, d.action, d.reason FROM done AS d;
 
 -- name: processing
-SELECT count(*) FROM unstuck.jobs AS j WHERE j.queue = {queue} AND j.status = 'PROCESSING';
+SELECT count(*) {@running};
 
 -- name: ageless
-SELECT count(*) FROM unstuck.jobs AS j
- WHERE j.queue = {queue} AND j.status = 'PROCESSING' AND j.worker_id IS NULL AND j.updated_at IS NULL;
+SELECT count(*) {@running} WHERE j.worker_id IS NULL AND j.updated_at IS NULL;

@@ -1,4 +1,4 @@
--- schema.sql - everything that Unstuck keeps in the database, version 1.
+-- schema.sql - everything that Unstuck keeps in the database, version 2.
 --
 -- Can be run again at any time: what is there stays. `unstuckctl init` runs the whole file
 -- in one transaction under an advisory lock. A later version adds its changes below.
@@ -37,7 +37,7 @@ COMMENT ON COLUMN unstuck.workers.seen_n IS 'beat_n when somebody first saw it s
 COMMENT ON COLUMN unstuck.workers.seen_at IS '... and when that was';
 
 CREATE TABLE IF NOT EXISTS unstuck.jobs (
-  id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  id           bigint GENERATED ALWAYS AS IDENTITY,
   queue        text NOT NULL CHECK (queue <> ''),
   payload      jsonb NOT NULL DEFAULT '{}',
   status       text NOT NULL DEFAULT 'PENDING'
@@ -56,8 +56,32 @@ CREATE TABLE IF NOT EXISTS unstuck.jobs (
   claimed_at   timestamptz,
   created_at   timestamptz NOT NULL DEFAULT now(),
   updated_at   timestamptz NOT NULL DEFAULT now(),
-  finished_at  timestamptz
-) WITH (fillfactor = 80);
+  finished_at  timestamptz,
+  batch        bigint,
+  waiting      boolean GENERATED ALWAYS AS (status = 'PENDING') STORED,
+  alone        boolean GENERATED ALWAYS AS (status = 'PROCESSING' AND batch IS NULL) STORED,
+  open_key     text GENERATED ALWAYS AS (CASE WHEN status IN ('PENDING', 'PROCESSING') THEN unique_key END) STORED,
+  CONSTRAINT jobs_pkey PRIMARY KEY (id, queue)
+) WITH (fillfactor = 50);
+
+-- Version 1 had the status itself in the predicates of its indexes.
+DO $upgrade$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                  WHERE attrelid = 'unstuck.jobs'::regclass AND attname = 'waiting' AND NOT attisdropped) THEN
+    DROP INDEX unstuck.jobs_pending, unstuck.jobs_processing, unstuck.jobs_held, unstuck.jobs_unique_key;
+    ALTER TABLE unstuck.jobs
+      SET (fillfactor = 50),
+      DROP CONSTRAINT jobs_pkey,
+      ADD COLUMN batch bigint,
+      ADD COLUMN waiting boolean GENERATED ALWAYS AS (status = 'PENDING') STORED,
+      ADD COLUMN alone boolean GENERATED ALWAYS AS (status = 'PROCESSING' AND batch IS NULL) STORED,
+      ADD COLUMN open_key text GENERATED ALWAYS AS (CASE WHEN status IN ('PENDING', 'PROCESSING') THEN unique_key END) STORED,
+      ADD CONSTRAINT jobs_pkey PRIMARY KEY (id, queue);
+  END IF;
+END
+$upgrade$;
+
 COMMENT ON TABLE unstuck.jobs IS 'Every job of a queue on Unstuck''s own table, finished ones included';
 COMMENT ON COLUMN unstuck.jobs.priority IS 'A smaller one runs first';
 COMMENT ON COLUMN unstuck.jobs.attempts IS 'Handler starts, those that were released too';
@@ -67,11 +91,28 @@ COMMENT ON COLUMN unstuck.jobs.max_attempts IS 'NULL: what the queue''s settings
 COMMENT ON COLUMN unstuck.jobs.unique_key IS 'At most one unfinished job of a queue has it';
 COMMENT ON COLUMN unstuck.jobs.claim_id IS 'With worker_id the token that every write must carry; stays when the claim has ended';
 
-CREATE INDEX IF NOT EXISTS jobs_pending ON unstuck.jobs (queue, priority, run_at, id) WHERE status = 'PENDING';
-CREATE INDEX IF NOT EXISTS jobs_processing ON unstuck.jobs (queue) WHERE status = 'PROCESSING';
-CREATE INDEX IF NOT EXISTS jobs_held ON unstuck.jobs (worker_id) WHERE status = 'PROCESSING';
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_unique_key ON unstuck.jobs (queue, unique_key)
-  WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'PROCESSING');
+COMMENT ON COLUMN unstuck.jobs.batch IS 'While it is PROCESSING: the row of unstuck.batches that lists it; NULL: jobs_alone does';
+COMMENT ON COLUMN unstuck.jobs.waiting IS 'What a claim may take. Like alone and open_key made from the status, for the indexes';
+COMMENT ON COLUMN unstuck.jobs.alone IS 'PROCESSING and in no batch: claimed with few others, or set by hand';
+COMMENT ON COLUMN unstuck.jobs.open_key IS 'unique_key while unfinished';
+
+-- None of these changes when a job of a batch ends, and half of each page is left free: so its end is a heap-only
+-- update, that writes no index. That is why no index has the status itself in its predicate.
+CREATE INDEX IF NOT EXISTS jobs_waiting ON unstuck.jobs (queue, priority, run_at, id) WHERE waiting;
+CREATE INDEX IF NOT EXISTS jobs_alone ON unstuck.jobs (queue, worker_id) WHERE alone;
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_open_key ON unstuck.jobs (queue, open_key) WHERE open_key IS NOT NULL;
+
+-- ids is kept as it is: compressing it costs more than writing it.
+CREATE TABLE IF NOT EXISTS unstuck.batches (
+  queue     text NOT NULL,
+  worker_id uuid NOT NULL,
+  batch     bigint NOT NULL,
+  ids       bigint[] NOT NULL,
+  PRIMARY KEY (queue, worker_id, batch)
+);
+ALTER TABLE unstuck.batches ALTER COLUMN ids SET STORAGE PLAIN;
+COMMENT ON TABLE unstuck.batches IS 'Jobs claimed by one statement, so that those that run are found without an index entry each. Gone when the last has ended';
+COMMENT ON COLUMN unstuck.batches.ids IS 'Its jobs, ended ones too: it runs while the job''s own batch says so';
 
 CREATE TABLE IF NOT EXISTS unstuck.claims (
   source     text NOT NULL,
@@ -155,7 +196,7 @@ BEGIN
   -- a superfluous wake-up harms nobody.
   IF ready THEN
     SELECT first.run_at <= clock_timestamp() INTO waiting
-      FROM (SELECT j.run_at FROM unstuck.jobs AS j WHERE j.queue = enqueue.queue AND j.status = 'PENDING'
+      FROM (SELECT j.run_at FROM unstuck.jobs AS j WHERE j.queue = enqueue.queue AND j.waiting
              ORDER BY j.priority, j.run_at, j.id LIMIT 1) AS first;
   END IF;
 
@@ -163,7 +204,7 @@ BEGIN
   FOR try IN 1 .. 100 LOOP
     INSERT INTO unstuck.jobs AS j (queue, payload, run_at, priority, unique_key, max_attempts)
     VALUES (enqueue.queue, enqueue.payload, enqueue.run_at, enqueue.priority, enqueue.unique_key, enqueue.max_attempts)
-    ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'PROCESSING') DO NOTHING
+    ON CONFLICT (queue, open_key) WHERE open_key IS NOT NULL DO NOTHING
     RETURNING j.id INTO job;
     IF FOUND THEN
       IF ready AND waiting IS NOT TRUE THEN
@@ -172,7 +213,7 @@ BEGIN
       RETURN job;
     END IF;
     SELECT j.id INTO job FROM unstuck.jobs AS j
-     WHERE j.queue = enqueue.queue AND j.unique_key = enqueue.unique_key AND j.status IN ('PENDING', 'PROCESSING');
+     WHERE j.queue = enqueue.queue AND j.open_key = enqueue.unique_key;
     IF FOUND THEN
       RETURN job;
     END IF;
@@ -190,7 +231,7 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_
 BEGIN
   -- The token stays: the worker that runs it learns of it by the status, and its result no longer fits.
   UPDATE unstuck.jobs AS j
-     SET status = 'CANCELLED', updated_at = clock_timestamp(), finished_at = clock_timestamp()
+     SET status = 'CANCELLED', batch = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
    WHERE j.id = cancel.id AND j.status IN ('PENDING', 'PROCESSING');
   RETURN FOUND;
 END
@@ -206,7 +247,7 @@ BEGIN
   -- A new claim_id: nothing that is still under way for the old one can answer for the new run.
   UPDATE unstuck.jobs AS j
      SET status = 'PENDING', failures = 0, recoveries = 0, run_at = now(), claim_id = nextval('unstuck.claim_seq'),
-         worker_id = NULL, claimed_at = NULL, updated_at = clock_timestamp(), finished_at = NULL
+         worker_id = NULL, batch = NULL, claimed_at = NULL, updated_at = clock_timestamp(), finished_at = NULL
    WHERE j.id = retry.id AND j.status IN ('FAILED', 'CANCELLED')
   RETURNING j.queue INTO its_queue;
   IF NOT FOUND THEN
@@ -225,4 +266,4 @@ REVOKE ALL ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int)
 REVOKE ALL ON FUNCTION unstuck.cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION unstuck.retry(bigint) FROM PUBLIC;
 
-INSERT INTO unstuck.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO unstuck.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;

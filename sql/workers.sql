@@ -32,11 +32,25 @@ RETURNING w.beat_n;
 
 -- name: unregister
 -- $1 worker. Only when nothing is left behind: a row comes back when it is gone.
-DELETE FROM unstuck.workers AS w
- WHERE w.worker_id = $1::uuid
-   AND NOT EXISTS (SELECT 1 FROM unstuck.jobs AS j WHERE j.worker_id = $1::uuid AND j.status = 'PROCESSING')
-   AND NOT EXISTS (SELECT 1 FROM unstuck.claims AS k WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE')
-RETURNING w.worker_id;
+WITH gone AS (
+  DELETE FROM unstuck.workers AS w
+   WHERE w.worker_id = $1::uuid
+     AND NOT EXISTS (SELECT 1 FROM unstuck.jobs AS j WHERE j.alone AND j.worker_id = $1::uuid)
+     AND NOT EXISTS (SELECT 1 FROM unstuck.batches AS b WHERE b.worker_id = $1::uuid
+                        AND EXISTS (SELECT 1 FROM unnest(b.ids) AS u(id)
+                                     WHERE (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch))
+     AND NOT EXISTS (SELECT 1 FROM unstuck.claims AS k WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE')
+  RETURNING w.worker_id
+), forgotten AS (
+  DELETE FROM unstuck.batches AS b USING gone WHERE b.worker_id = gone.worker_id
+)
+SELECT g.worker_id FROM gone AS g;
+
+-- name: sweep
+-- Batches whose jobs have all ended, when their worker was not there to forget them.
+DELETE FROM unstuck.batches AS b
+ WHERE NOT EXISTS (SELECT 1 FROM unnest(b.ids) AS u(id)
+                    WHERE (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch);
 
 -- name: sight
 -- recover's own sighting of all that are silent.

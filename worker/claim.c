@@ -1,8 +1,13 @@
 /*
  * claim.c - when to claim, how many, and turning claimed rows into jobs.
  *
- * Lives here: the batch size, the pause after an empty claim, decoding rows.
+ * Lives here: the batch size, the pause after an empty claim, where in the queue to look, decoding rows.
  * Not here:   SQL text (sql/), the connection (db.c), running (handler.c).
+ *
+ * A claim begins where the last one ended (its mark): what lies before is claimed already, and as long
+ * as some session holds an old snapshot its index entries stay and would be read by each claim. A
+ * job that belongs before the mark (a smaller priority, a release) is found by looking
+ * from the start again: when a claim got less than it asked for, and else at least every LOOK_WHOLE.
  */
 #include "claim.h"
 
@@ -10,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "handler.h"
 #include "log.h"
 #include "store.h"
@@ -17,11 +23,17 @@
 #define POLL_JITTER 0.1
 #define ERROR_PAUSE (1 * SEC)
 #define ERROR_PAUSE_MAX (30 * SEC)
+#define LOOK_WHOLE (100 * MSEC)
+#define LOOK_SHARE 10			/* a look from the start may take this part of the time */
+
+/* The columns of STMT_CLAIM. */
+enum { CLAIM_JOB, CLAIM_NUMBER, CLAIM_ATTEMPT, CLAIM_FAILURES, CLAIM_PAYLOAD, CLAIM_BATCH, CLAIM_MARK, CLAIM_ORDER };
 
 struct claim {			/* one claim under way */
 	struct worker *w;
 	struct queue *q;
 	worker_id id;		/* who asked: we may be somebody else when the answer comes */
+	bool whole;		/* it looked from the start */
 };
 
 bool claim_is_open(const struct worker *w)
@@ -81,16 +93,17 @@ static void claim_failed(struct claim *c, const struct db_reply *reply)
 	}
 }
 
-static void claim_take_row(struct claim *c, const PGresult *rows, int i)
+static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct batch *b)
 {
 	struct worker *w = c->w;
-	struct job *j = job_new(c->q, PQgetvalue(rows, i, 0), strtoll(PQgetvalue(rows, i, 1), NULL, 10), c->id);
+	struct job *j = job_new(c->q, PQgetvalue(rows, i, CLAIM_JOB), strtoll(PQgetvalue(rows, i, CLAIM_NUMBER), NULL, 10), c->id);
 
-	j->attempt = atoi(PQgetvalue(rows, i, 2));
-	j->failures = atoi(PQgetvalue(rows, i, 3));
-	j->payload_len = (size_t)PQgetlength(rows, i, 4);
+	j->batch = b;
+	j->attempt = atoi(PQgetvalue(rows, i, CLAIM_ATTEMPT));
+	j->failures = atoi(PQgetvalue(rows, i, CLAIM_FAILURES));
+	j->payload_len = (size_t)PQgetlength(rows, i, CLAIM_PAYLOAD);
 	j->payload = xmalloc(j->payload_len + 1);
-	memcpy(j->payload, PQgetvalue(rows, i, 4), j->payload_len + 1);
+	memcpy(j->payload, PQgetvalue(rows, i, CLAIM_PAYLOAD), j->payload_len + 1);
 
 	TAILQ_INSERT_TAIL(&w->jobs, j, all);
 	w->jobs_len++;
@@ -100,6 +113,82 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i)
 		handler_give_back(w, j, "the worker is stopping");
 	else
 		handler_start(w, j);
+}
+
+/* What stands in one of the rows only. NULL: in none. */
+static const char *claim_find(const PGresult *rows, int column)
+{
+	for (int i = PQntuples(rows) - 1; i >= 0; i--)
+		if (!PQgetisnull(rows, i, column))
+			return PQgetvalue(rows, i, column);
+	return NULL;
+}
+
+/* A row and its key: text, which is all that is to be compared. */
+struct claim_key {
+	const char *id;
+	size_t len;
+	int row;
+};
+
+static int claim_by_key(const void *a, const void *b)
+{
+	const struct claim_key *x = a, *y = b;
+
+	return x->len != y->len ? (x->len < y->len ? -1 : 1) : memcmp(x->id, y->id, x->len);
+}
+
+/* Rows that come as they lie in the table, in the order of their keys in "{1,2,3}". */
+static void claim_take_in_order(struct claim *c, const PGresult *rows, const char *order, struct batch *b)
+{
+	size_t n = (size_t)PQntuples(rows);
+	struct claim_key *keys = xcalloc(n, sizeof *keys);
+
+	for (size_t i = 0; i < n; i++)
+		keys[i] = (struct claim_key){ PQgetvalue(rows, (int)i, CLAIM_JOB), (size_t)PQgetlength(rows, (int)i, CLAIM_JOB), (int)i };
+	qsort(keys, n, sizeof *keys, claim_by_key);
+	while (*order != '\0') {
+		struct claim_key key = { .id = order + 1 }, *found;
+
+		key.len = strcspn(key.id, ",}");
+		found = bsearch(&key, keys, n, sizeof *keys, claim_by_key);
+		if (found != NULL)
+			claim_take_row(c, rows, found->row, b);
+		order = key.id + key.len;
+		order += *order == '}';
+	}
+	free(keys);
+}
+
+static void claim_take_rows(struct claim *c, const PGresult *rows)
+{
+	const char *batch = claim_find(rows, CLAIM_BATCH), *order = claim_find(rows, CLAIM_ORDER);
+	int n = PQntuples(rows);
+	struct batch *b = NULL;
+
+	if (n == 0)
+		return;
+	log_event(LOG_DEBUG, "claimed", LS("queue", c->q->set->name), LN("jobs", n));
+	if (batch != NULL)
+		b = batch_new(c->q, strtoll(batch, NULL, 10), c->id, (size_t)n);
+	if (order != NULL)
+		claim_take_in_order(c, rows, order, b);
+	else
+		for (int i = 0; i < n; i++)
+			claim_take_row(c, rows, i, b);
+}
+
+/* Where the next claim begins. The longer a look from the start takes, the rarer it is. */
+static void claim_set_mark(struct claim *c, const PGresult *rows, bool less, usec_t now)
+{
+	struct queue *q = c->q;
+	usec_t rest = LOOK_SHARE * (now - q->asked_at);
+	const char *mark = less ? NULL : claim_find(rows, CLAIM_MARK);
+
+	if (c->whole)
+		q->whole_at = now + (rest > LOOK_WHOLE ? rest : LOOK_WHOLE);
+	free(q->mark);
+	q->mark = mark != NULL ? xstrdup(mark) : NULL;
 }
 
 /* A running mean: how long handlers that are faster than the database would have to wait for it. */
@@ -119,16 +208,14 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	claim_note_time(q, clock_now() - q->asked_at);
 	if (reply->outcome == DB_DONE) {
 		const PGresult *rows = reply->results[0];
-		int n = PQntuples(rows);
+		usec_t now = clock_now();
+		bool less = (uint32_t)PQntuples(rows) < asked;
 
-		if (n > 0)
-			log_event(LOG_DEBUG, "claimed", LS("queue", q->set->name), LN("jobs", n));
 		q->claim_errors = 0;
-		q->empty = (uint32_t)n < asked;
-		q->claim_at = q->empty && !q->woken
-		        ? clock_now() + usec_jitter(c->w->set->poll_interval, POLL_JITTER) : 0;
-		for (int i = 0; i < n; i++)
-			claim_take_row(c, rows, i);
+		q->empty = less && c->whole;
+		claim_set_mark(c, rows, less, now);
+		q->claim_at = q->empty && !q->woken ? now + usec_jitter(c->w->set->poll_interval, POLL_JITTER) : 0;
+		claim_take_rows(c, rows);
 	} else {
 		claim_failed(c, reply);
 	}
@@ -142,16 +229,19 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 {
 	struct claim *c = xcalloc(1, sizeof *c);
 	struct db_request *r = db_request_new(claim_answered, c);
-	char *params[] = { xasprintf("%u", n), xstrdup(w->id) };
+	char *params[] = { xasprintf("%u", n), xstrdup(w->id), NULL };
 
 	c->w = w;
 	c->q = q;
 	memcpy(c->id, w->id, sizeof c->id);
 	q->asked = n;
 	q->asked_at = clock_now();
+	c->whole = q->mark == NULL || q->asked_at >= q->whole_at;
+	if (!c->whole)
+		params[2] = xstrdup(q->mark);
 	q->empty = false;
 	w->asked += n;
-	db_request_add(r, q->sql[STMT_CLAIM], 2, params, NULL);
+	db_request_add(r, q->sql[STMT_CLAIM], 3, params, NULL);
 	db_send(w->db, r);
 }
 
@@ -163,6 +253,8 @@ static uint32_t claim_room(struct worker *w, struct queue *q)
 
 	if (n > q->set->batch)
 		n = q->set->batch;
+	if (n > CLAIM_MAX)
+		n = CLAIM_MAX;
 	if (w->max_jobs == 0)
 		return n;
 	for (size_t i = 0; i < w->queues_len; i++)

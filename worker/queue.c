@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "batch.h"
 #include "child.h"
 
 static int queue_statements(struct queue *q, struct error *err)
@@ -12,6 +13,8 @@ static int queue_statements(struct queue *q, struct error *err)
 	for (enum statement s = 0; s < STATEMENTS; s++) {
 		struct error why = ERROR_INIT;
 
+		if (!mapping_has(&q->map, s))
+			continue;
 		q->sql[s] = mapping_statement(&q->map, s, &why);
 		if (q->sql[s] == NULL)
 			return error_set(err, why.kind, "%s", why.text);
@@ -38,6 +41,7 @@ int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worke
 	q->set = set;
 	q->limit = set->concurrency != 0 ? set->concurrency : worker_concurrency;
 	TAILQ_INIT(&q->ended);
+	TAILQ_INIT(&q->batches);
 
 	if (set->handler[0] == NULL)
 		return error_set(err, ERR_SETTINGS,
@@ -57,5 +61,7 @@ void queue_release(struct queue *q)
 	mapping_release(&q->map);
 	for (enum statement s = 0; s < STATEMENTS; s++)
 		free(q->sql[s]);
+	batches_release(q);
 	free(q->handler);
+	free(q->mark);
 }

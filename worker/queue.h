@@ -35,6 +35,11 @@ struct queue {
 	bool hungry;			/* would claim, but other queues have all the processes */
 	usec_t asked_at;		/* when the claim under way was sent */
 	usec_t claim_took;		/* a claim's round trip, as of late; 0: not known yet */
+	char *mark;			/* where the last claim ended; NULL: look from the start of the queue */
+	usec_t whole_at;		/* not later than this the next claim looks from the start */
+
+	/* batch.c */
+	TAILQ_HEAD(, batch) batches;	/* without jobs, to be forgotten */
 
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */

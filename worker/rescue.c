@@ -15,8 +15,20 @@
 
 static void rescue_list(struct worker *w);
 
+static void rescue_swept(void *arg, const struct db_reply *reply)
+{
+	(void)arg, (void)reply;		/* the next pass sweeps again */
+}
+
 static void rescue_pass_over(struct worker *w)
 {
+	struct db_request *r;
+
+	if (db_is_ready(w->db) && !worker_stopping(w)) {
+		r = db_request_new(rescue_swept, NULL);
+		db_request_add(r, sqltext("workers", "sweep"), 0, NULL, NULL);
+		db_send(w->db, r);
+	}
 	w->rescue_queue = w->queues_len;
 	w->rescue_busy = false;
 	w->rescue_at = clock_now() + usec_jitter(w->set->recover_every, 0.1);

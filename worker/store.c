@@ -11,27 +11,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "claim.h"
 #include "log.h"
 
-#define BATCH_MAX 500
-#define BATCH_BYTES (8 << 20)		/* a batch is closed once its results are larger */
+#define WRITE_MAX 500
+#define WRITE_BYTES (8 << 20)		/* a batch is closed once its results are larger */
 #define SENDS_MAX 5			/* a row that is ours, and yet is not stored this often, is refused */
 #define PAUSE (100 * MSEC)		/* after a refusal that may pass; doubles */
 #define PAUSE_MAX (10 * SEC)
 
-enum batch_kind { BATCH_COMPLETE, BATCH_FAIL, BATCH_RELEASE, BATCH_CLASSIFY, BATCH_LATE };
+enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
 
-struct batch {			/* outcomes of one queue and one identity in one request */
+struct write {			/* outcomes of one queue and one identity in one request */
 	struct worker *w;
 	struct queue *q;
-	enum batch_kind kind;
+	enum write_kind kind;
 	struct jobs jobs;
 	size_t len;
 	size_t bytes;
 };
 
-static void batch_send(struct batch *b);
+static void write_send(struct write *b);
 
 /* ---- the list ---- */
 
@@ -66,9 +67,9 @@ bool store_is_empty(const struct worker *w)
 
 /* ---- batches ---- */
 
-static struct batch *batch_new(struct queue *q, enum batch_kind kind)
+static struct write *write_new(struct queue *q, enum write_kind kind)
 {
-	struct batch *b = xcalloc(1, sizeof *b);
+	struct write *b = xcalloc(1, sizeof *b);
 
 	b->w = q->worker;
 	b->q = q;
@@ -77,14 +78,14 @@ static struct batch *batch_new(struct queue *q, enum batch_kind kind)
 	return b;
 }
 
-static void batch_add(struct batch *b, struct job *j)
+static void write_add(struct write *b, struct job *j)
 {
 	TAILQ_INSERT_TAIL(&b->jobs, j, link);
 	b->len++;
 	b->bytes += j->outcome.result.len + j->outcome.raw.len;
 }
 
-static struct job *batch_take_first(struct batch *b)
+static struct job *write_take_first(struct write *b)
 {
 	struct job *j = TAILQ_FIRST(&b->jobs);
 
@@ -94,7 +95,7 @@ static struct job *batch_take_first(struct batch *b)
 }
 
 /* All back to the list, in front, to be sent again. */
-static void batch_put_back(struct batch *b)
+static void write_put_back(struct write *b)
 {
 	struct job *j;
 
@@ -106,33 +107,34 @@ static void batch_put_back(struct batch *b)
 	b->len = 0;
 }
 
-static void batch_free(struct batch *b)
+static void write_free(struct write *b)
 {
 	assert(b->len == 0);
 	b->q->writes--;
 	free(b);
 }
 
-static enum batch_kind store_kind(const struct job *j)
+static enum write_kind store_kind(const struct job *j)
 {
 	switch (j->outcome.kind) {
 	case OUTCOME_DONE:
-		return BATCH_COMPLETE;
+		return mapping_has(&j->queue->map, STMT_COMPLETE_NULL) && strcmp(buf_text(&j->outcome.result), "null") == 0
+		     ? WRITE_COMPLETE_NULL : WRITE_COMPLETE;
 	case OUTCOME_RELEASE:
-		return BATCH_RELEASE;
+		return WRITE_RELEASE;
 	case OUTCOME_RETRY:
 	case OUTCOME_FAIL:
 	case OUTCOME_LATER:
 		break;
 	}
-	return BATCH_FAIL;
+	return WRITE_FAIL;
 }
 
 /* The first job that waits, and all that can go with it. */
-static struct batch *store_gather(struct queue *q)
+static struct write *store_gather(struct queue *q)
 {
 	struct job *j = TAILQ_FIRST(&q->ended), *next;
-	struct batch *b = batch_new(q, store_kind(j));
+	struct write *b = write_new(q, store_kind(j));
 	const char *identity = j->worker;
 
 	JOBS_FOREACH_SAFE(j, &q->ended, link, next) {
@@ -140,11 +142,28 @@ static struct batch *store_gather(struct queue *q)
 			continue;
 		TAILQ_REMOVE(&q->ended, j, link);
 		q->ended_len--;
-		batch_add(b, j);
-		if (b->len == BATCH_MAX || b->bytes >= BATCH_BYTES)
+		write_add(b, j);
+		if (b->len == WRITE_MAX || b->bytes >= WRITE_BYTES)
 			break;
 	}
 	return b;
+}
+
+static void store_forgotten(void *arg, const struct db_reply *reply)
+{
+	(void)arg, (void)reply;		/* what is left is swept */
+}
+
+/* With the next write, or now when there will be none. */
+static void store_forget(struct queue *q)
+{
+	struct db_request *r;
+
+	if (q->busy != 0 || !batch_is_due(q))
+		return;
+	r = db_request_new(store_forgotten, NULL);
+	batch_forget(q, r);
+	db_send(q->worker->db, r);
 }
 
 usec_t store_advance(struct worker *w, usec_t now)
@@ -156,17 +175,21 @@ usec_t store_advance(struct worker *w, usec_t now)
 	for (size_t i = 0; i < w->queues_len; i++) {
 		struct queue *q = &w->queues[i];
 
-		if (q->writes != 0 || q->ended_len == 0)
+		if (q->writes != 0)
 			continue;
+		if (q->ended_len == 0) {
+			store_forget(q);
+			continue;
+		}
 		if (now < q->write_at) {
 			next = usec_min(next, q->write_at);
 			continue;
 		}
 		while (q->ended_len != 0) {	/* one batch a kind; all in one flush */
-			struct batch *b = store_gather(q);
+			struct write *b = store_gather(q);
 
 			q->writes++;
-			batch_send(b);
+			write_send(b);
 		}
 	}
 	return next;
@@ -331,7 +354,7 @@ static void field_late_raw(struct buf *b, const struct job *j)
 typedef void field_fn(struct buf *b, const struct job *j);
 
 /* One array of a field of every job in the batch, as a parameter. */
-static char *batch_array(const struct batch *b, field_fn *field)
+static char *write_array(const struct write *b, field_fn *field)
 {
 	struct buf text = BUF_INIT;
 	const struct job *j;
@@ -348,24 +371,25 @@ static const struct {
 	enum statement statement;
 	int n;
 	field_fn *fields[8];
-} batch_form[] = {
-	[BATCH_COMPLETE] = { STMT_COMPLETE, 4, { field_id, field_claim, field_result, NULL } },
-	[BATCH_FAIL]     = { STMT_FAIL, 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay,
+} write_form[] = {
+	[WRITE_COMPLETE] = { STMT_COMPLETE, 4, { field_id, field_claim, field_result, NULL } },
+	[WRITE_COMPLETE_NULL] = { STMT_COMPLETE_NULL, 3, { field_id, field_claim, NULL } },
+	[WRITE_FAIL]     = { STMT_FAIL, 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay,
 	                                     field_reason, field_raw } },
-	[BATCH_RELEASE]  = { STMT_RELEASE, 4, { field_id, field_claim, NULL, field_started } },
-	[BATCH_CLASSIFY] = { STMT_CLASSIFY, 3, { field_id, field_claim, NULL } },
-	[BATCH_LATE]     = { STMT_LATE, 5, { field_id, field_claim, NULL, field_reason, field_late_raw } },
+	[WRITE_RELEASE]  = { STMT_RELEASE, 4, { field_id, field_claim, NULL, field_started } },
+	[WRITE_CLASSIFY] = { STMT_CLASSIFY, 3, { field_id, field_claim, NULL } },
+	[WRITE_LATE]     = { STMT_LATE, 5, { field_id, field_claim, NULL, field_reason, field_late_raw } },
 };
 
-static void batch_add_statement(const struct batch *b, struct db_request *r, enum statement s)
+static void write_add_statement(const struct write *b, struct db_request *r, enum statement s)
 {
 	char *params[8];
-	int n = batch_form[b->kind].n;
+	int n = write_form[b->kind].n;
 
 	for (int i = 0; i < n; i++) {
-		field_fn *field = batch_form[b->kind].fields[i];
+		field_fn *field = write_form[b->kind].fields[i];
 
-		params[i] = field != NULL ? batch_array(b, field) : xstrdup(TAILQ_FIRST(&b->jobs)->worker);
+		params[i] = field != NULL ? write_array(b, field) : xstrdup(TAILQ_FIRST(&b->jobs)->worker);
 	}
 	db_request_add(r, b->q->sql[s], n, params, NULL);
 }
@@ -376,13 +400,13 @@ static void batch_add_statement(const struct batch *b, struct db_request *r, enu
  * Fence all rows, then the user's statement for each, then commit, without a
  * round trip in between: the fence is an error unless every row was ours.
  */
-static void batch_add_on_success(const struct batch *b, struct db_request *r)
+static void write_add_on_success(const struct write *b, struct db_request *r)
 {
 	const Oid types[] = { b->q->map.id_type_oid, JSONB_OID };
 	const struct job *j;
 
 	db_request_add(r, "BEGIN", 0, NULL, NULL);
-	batch_add_statement(b, r, STMT_COMPLETE_ALL);
+	write_add_statement(b, r, STMT_COMPLETE_ALL);
 	TAILQ_FOREACH(j, &b->jobs, link) {
 		char *params[] = { xstrdup(j->id), xstrndup(buf_text(&j->outcome.result), j->outcome.result.len) };
 
@@ -391,14 +415,14 @@ static void batch_add_on_success(const struct batch *b, struct db_request *r)
 	db_request_add(r, "COMMIT", 0, NULL, NULL);
 }
 
-static bool batch_has_on_success(const struct batch *b)
+static bool write_has_on_success(const struct write *b)
 {
-	return b->kind == BATCH_COMPLETE && b->q->set->on_success[0] != '\0';
+	return b->kind == WRITE_COMPLETE && b->q->set->on_success[0] != '\0';
 }
 
 /* ---- answers ---- */
 
-static struct job *batch_find(struct batch *b, const char *id)
+static struct job *write_find(struct write *b, const char *id)
 {
 	struct job *j;
 
@@ -409,11 +433,11 @@ static struct job *batch_find(struct batch *b, const char *id)
 }
 
 /* Call settle for each job that a row of the answer names, and take it out of the batch. */
-static void batch_each_row(struct batch *b, const PGresult *rows,
-                           void (*settle)(struct batch *b, struct job *j, const char *word))
+static void write_each_row(struct write *b, const PGresult *rows,
+                           void (*settle)(struct write *b, struct job *j, const char *word))
 {
 	for (int i = 0; i < PQntuples(rows); i++) {
-		struct job *j = batch_find(b, PQgetvalue(rows, i, 0));
+		struct job *j = write_find(b, PQgetvalue(rows, i, 0));
 
 		if (j == NULL)
 			continue;
@@ -423,24 +447,24 @@ static void batch_each_row(struct batch *b, const PGresult *rows,
 	}
 }
 
-static void row_completed(struct batch *b, struct job *j, const char *word)
+static void row_completed(struct write *b, struct job *j, const char *word)
 {
 	(void)word;
 	settle_done(b->w, j);
 }
 
-static void row_failed(struct batch *b, struct job *j, const char *status)
+static void row_failed(struct write *b, struct job *j, const char *status)
 {
 	settle_failed(b->w, j, strcmp(status, "PENDING") == 0);
 }
 
-static void row_released(struct batch *b, struct job *j, const char *word)
+static void row_released(struct write *b, struct job *j, const char *word)
 {
 	(void)word;
 	settle_released(b->w, j);
 }
 
-static void row_classified(struct batch *b, struct job *j, const char *verdict)
+static void row_classified(struct write *b, struct job *j, const char *verdict)
 {
 	if (strcmp(verdict, "already") == 0) {
 		settle_done(b->w, j);
@@ -450,56 +474,57 @@ static void row_classified(struct batch *b, struct job *j, const char *verdict)
 		else
 			store_put(j);
 	} else {
-		struct batch *late = batch_new(b->q, BATCH_LATE);
+		struct write *late = write_new(b->q, WRITE_LATE);
 
 		j->outcome.late_reason = strcmp(verdict, "missing") == 0 ? "missing"
 		                       : strcmp(verdict, "failed") == 0 ? "failed"
 		                       : strcmp(verdict, "cancelled") == 0 ? "cancelled" : "fenced";
-		batch_add(late, j);
+		write_add(late, j);
 		b->q->writes++;
-		batch_send(late);
+		write_send(late);
 	}
 }
 
 /* The rest of the batch again, as another question. */
-static void batch_resend_as(struct batch *b, enum batch_kind kind)
+static void write_resend_as(struct write *b, enum write_kind kind)
 {
-	struct batch *again = batch_new(b->q, kind);
+	struct write *again = write_new(b->q, kind);
 
 	while (b->len != 0)
-		batch_add(again, batch_take_first(b));
+		write_add(again, write_take_first(b));
 	b->q->writes++;
-	batch_send(again);
+	write_send(again);
 }
 
-static void batch_resend_singly(struct batch *b)
+static void write_resend_singly(struct write *b)
 {
 	while (b->len != 0) {
-		struct batch *one = batch_new(b->q, b->kind);
+		struct write *one = write_new(b->q, b->kind);
 
-		batch_add(one, batch_take_first(b));
+		write_add(one, write_take_first(b));
 		b->q->writes++;
-		batch_send(one);
+		write_send(one);
 	}
 }
 
-static void batch_done(struct batch *b, const struct db_reply *reply)
+static void write_done(struct write *b, const struct db_reply *reply)
 {
 	b->q->write_errors = 0;
 	switch (b->kind) {
-	case BATCH_COMPLETE:
-		if (batch_has_on_success(b) || (size_t)PQntuples(reply->results[0]) == b->len)
+	case WRITE_COMPLETE:
+	case WRITE_COMPLETE_NULL:
+		if (write_has_on_success(b) || (size_t)PQntuples(reply->results[0]) == b->len)
 			while (b->len != 0)
-				settle_done(b->w, batch_take_first(b));
+				settle_done(b->w, write_take_first(b));
 		else
-			batch_each_row(b, reply->results[0], row_completed);
+			write_each_row(b, reply->results[0], row_completed);
 		if (b->len != 0)
-			batch_resend_as(b, BATCH_CLASSIFY);
+			write_resend_as(b, WRITE_CLASSIFY);
 		break;
-	case BATCH_FAIL:
-		batch_each_row(b, reply->results[0], row_failed);
+	case WRITE_FAIL:
+		write_each_row(b, reply->results[0], row_failed);
 		while (b->len != 0) {
-			struct job *j = batch_take_first(b);
+			struct job *j = write_take_first(b);
 
 			if (j->outcome.late_reason != NULL)
 				settle_late(b->w, j);
@@ -507,22 +532,22 @@ static void batch_done(struct batch *b, const struct db_reply *reply)
 				settle_fenced(b->w, j);
 		}
 		break;
-	case BATCH_RELEASE:
-		batch_each_row(b, reply->results[0], row_released);
+	case WRITE_RELEASE:
+		write_each_row(b, reply->results[0], row_released);
 		while (b->len != 0)
-			settle_fenced(b->w, batch_take_first(b));
+			settle_fenced(b->w, write_take_first(b));
 		break;
-	case BATCH_CLASSIFY:
-		batch_each_row(b, reply->results[0], row_classified);
+	case WRITE_CLASSIFY:
+		write_each_row(b, reply->results[0], row_classified);
 		break;
-	case BATCH_LATE:
+	case WRITE_LATE:
 		while (b->len != 0)
-			settle_late(b->w, batch_take_first(b));
+			settle_late(b->w, write_take_first(b));
 		break;
 	}
 }
 
-static void batch_again(struct batch *b, const struct db_reply *reply)
+static void write_again(struct write *b, const struct db_reply *reply)
 {
 	usec_t pause = PAUSE << (b->q->write_errors < 7 ? b->q->write_errors : 7);
 
@@ -534,21 +559,21 @@ static void batch_again(struct batch *b, const struct db_reply *reply)
 		          LS("sqlstate", reply->error.sqlstate), LS("error", reply->error.text),
 		          LS("next", "the results are kept; trying again"));
 	}
-	batch_put_back(b);
+	write_put_back(b);
 }
 
 /* One row alone, and the server says that its data cannot be. */
-static void batch_bad_row(struct batch *b, const struct db_reply *reply)
+static void write_bad_row(struct write *b, const struct db_reply *reply)
 {
 	struct job *j;
 
-	if (batch_has_on_success(b) && reply->failed == 1 && TAILQ_FIRST(&b->jobs)->sends == 0) {
+	if (write_has_on_success(b) && reply->failed == 1 && TAILQ_FIRST(&b->jobs)->sends == 0) {
 		TAILQ_FIRST(&b->jobs)->sends++;
-		batch_resend_as(b, BATCH_CLASSIFY);	/* perhaps it only is not ours any more */
+		write_resend_as(b, WRITE_CLASSIFY);	/* perhaps it only is not ours any more */
 		return;
 	}
-	j = batch_take_first(b);
-	if (b->kind == BATCH_COMPLETE) {
+	j = write_take_first(b);
+	if (b->kind == WRITE_COMPLETE || b->kind == WRITE_COMPLETE_NULL) {
 		store_reject(j, reply->error.text);
 		return;
 	}
@@ -559,34 +584,36 @@ static void batch_bad_row(struct batch *b, const struct db_reply *reply)
 	worker_forget_job(b->w, j);
 }
 
-static void batch_answered(void *arg, const struct db_reply *reply)
+static void write_answered(void *arg, const struct db_reply *reply)
 {
-	struct batch *b = arg;
+	struct write *b = arg;
 
 	if (reply->outcome == DB_DONE)
-		batch_done(b, reply);
+		write_done(b, reply);
 	else if (reply->outcome == DB_LOST || pg_verdict(reply->error.sqlstate) != PG_DATA)
-		batch_again(b, reply);
+		write_again(b, reply);
 	else if (b->len > 1)
-		batch_resend_singly(b);
+		write_resend_singly(b);
 	else
-		batch_bad_row(b, reply);
-	batch_free(b);
+		write_bad_row(b, reply);
+	write_free(b);
 }
 
-static void batch_send(struct batch *b)
+static void write_send(struct write *b)
 {
-	struct db_request *r = db_request_new(batch_answered, b);
+	struct db_request *r = db_request_new(write_answered, b);
 
-	if (batch_has_on_success(b))
-		batch_add_on_success(b, r);
-	else
-		batch_add_statement(b, r, batch_form[b->kind].statement);
+	if (write_has_on_success(b)) {
+		write_add_on_success(b, r);
+	} else {
+		write_add_statement(b, r, write_form[b->kind].statement);
+		batch_forget(b->q, r);
+	}
 	if (db_is_ready(b->w->db)) {
 		db_send(b->w->db, r);
 		return;
 	}
 	db_request_free(r);		/* lost meanwhile: wait for the reconnect */
-	batch_put_back(b);
-	batch_free(b);
+	write_put_back(b);
+	write_free(b);
 }

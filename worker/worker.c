@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "claim.h"
 #include "handler.h"
 #include "log.h"
@@ -39,6 +40,7 @@ void worker_forget_job(struct worker *w, struct job *j)
 {
 	TAILQ_REMOVE(&w->jobs, j, all);
 	w->jobs_len--;
+	batch_leave(j->batch);
 	job_free(j);
 }
 

@@ -6,6 +6,7 @@ DROP SCHEMA IF EXISTS floor CASCADE;
 CREATE SCHEMA floor;
 CREATE SEQUENCE floor.claim_seq;
 CREATE TABLE floor.jobs (LIKE unstuck.jobs INCLUDING ALL);
+CREATE TABLE floor.batches (LIKE unstuck.batches INCLUDING ALL);
 
 -- name: fill
 WITH filled AS (
@@ -15,19 +16,33 @@ WITH filled AS (
 SELECT count(*) FROM filled;
 
 -- name: claim
-UPDATE floor.jobs AS j
-   SET status = 'PROCESSING', claim_id = nextval('floor.claim_seq'), worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10',
-       attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
- WHERE j.id = ANY (ARRAY(SELECT i.id FROM floor.jobs AS i
-                          WHERE i.queue = 'bench' AND i.status = 'PENDING' AND i.run_at <= now()
-                          ORDER BY i.priority, i.run_at, i.id LIMIT $1::int FOR NO KEY UPDATE SKIP LOCKED))
-RETURNING j.id, j.claim_id, j.payload::text;
+WITH me AS MATERIALIZED (
+  SELECT nextval('floor.claim_seq') AS batch
+), claimed AS (
+  UPDATE floor.jobs AS j
+     SET status = 'PROCESSING', claim_id = me.batch, batch = me.batch, worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10',
+         attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
+    FROM me
+   WHERE j.id = ANY (ARRAY(SELECT i.id FROM floor.jobs AS i
+                            WHERE i.queue = 'bench' AND i.waiting AND i.run_at <= now()
+                            ORDER BY i.priority, i.run_at, i.id LIMIT $1::int FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING j.id, j.claim_id, j.batch, j.payload
+), noted AS (
+  INSERT INTO floor.batches (queue, worker_id, batch, ids)
+  SELECT 'bench', '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10', min(c.batch), array_agg(c.id) FROM claimed AS c HAVING count(*) > 0
+)
+SELECT c.id, c.claim_id, c.payload::text FROM claimed AS c;
 
 -- name: complete
+WITH ended AS (
+  DELETE FROM floor.batches AS b
+   WHERE b.queue = 'bench' AND b.worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10'
+     AND b.batch = (SELECT j.batch FROM floor.jobs AS j WHERE j.id = ($1::bigint[])[1])
+)
 UPDATE floor.jobs AS j
-   SET status = 'COMPLETED', result = r.result::jsonb, updated_at = clock_timestamp(), finished_at = clock_timestamp()
+   SET status = 'COMPLETED', result = r.result::jsonb, batch = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
   FROM unnest($1::bigint[], $2::text[]) AS r(id, result)
  WHERE j.id = r.id;
 
 -- name: size
-SELECT pg_total_relation_size('floor.jobs');
+SELECT pg_total_relation_size('floor.jobs') + pg_total_relation_size('floor.batches');
