@@ -91,8 +91,9 @@ WITH r AS MATERIALIZED (
 )
 
 -- name: claim_written
--- The claim of a row that was written. Its source is a value of s: a literal alone could be searched by.
-k.source = ANY (ARRAY[s.source]) AND k.job_id = ANY (ARRAY[s.id])
+-- The claim of a row that was written. Its source is a value of s: a literal alone could be searched by. One
+-- ARRAY is enough, and on the second column of the key it would be left out of the search.
+k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 
 -- name: complete
 {@stored}

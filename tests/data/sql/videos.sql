@@ -80,7 +80,7 @@ WITH r AS MATERIALIZED (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = ANY (ARRAY[s.id])
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
 )
 SELECT s.id FROM stored AS s;
@@ -115,7 +115,7 @@ WITH r AS MATERIALIZED (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = ANY (ARRAY[s.id])
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
 )
 SELECT unnest(a.ids) AS id
@@ -164,7 +164,7 @@ UPDATE unstuck.claims AS k
        not_before = CASE WHEN s.again THEN s.retry_at END,
        ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
   FROM written AS s
- WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = ANY (ARRAY[s.id])
+ WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 RETURNING s.id, CASE WHEN s.again THEN 'PENDING' ELSE 'FAILED' END AS status;
 
 -- late
@@ -200,7 +200,7 @@ UPDATE unstuck.claims AS k
    SET state = 'RELEASED', attempts = greatest(0, k.attempts - (NOT s.started)::int),
        ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
   FROM written AS s
- WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = ANY (ARRAY[s.id])
+ WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 RETURNING s.id;
 
 -- release_all
@@ -237,7 +237,7 @@ WITH held AS MATERIALIZED (
          last_error = CASE s.state WHEN 'RELEASED' THEN k.last_error ELSE 'the row was changed by another program' END,
          ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
     FROM told AS s
-   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = ANY (ARRAY[s.id]) AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN s.state IS NOT NULL END
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN s.state IS NOT NULL END
 )
 SELECT w.id, w.claim_id FROM written AS w;
 
