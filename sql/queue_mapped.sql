@@ -5,21 +5,27 @@
 -- * the application's row is locked first, then unstuck.claims: so whoever has locked the row has its
 --   claim for himself;
 -- * the fence is checked on both as they are after the lock; unstuck.claims changes only for rows that did;
--- * unstuck.claims is looked up by its key, row by row or by ANY: its history may be long;
+-- * a batch is one look-up by key for each row of it, in either table, whatever the statistics say. Reading: a LATERAL
+--   subquery that locks (or has a LIMIT) is never made a join, and has only the key to search by; the fence stands
+--   in CASE, where no index can be tried for it. Writing: = ANY (ARRAY[x]) of a value can be searched by, as = can,
+--   but never hashed or merged, so that no plan reads a whole index, or all claims of a table, for a batch;
+-- * r is in the order of the key, and so are the locks;
 -- * every change of a state writes updated_at in the application's zone ({set_updated_at}), and
 --   notes the version of the row that it made (row_token: the transaction's own id is its xmin).
 
 -- name: claim
 -- Each of the ready statuses in turn takes what the ones before left of the limit. A row whose last
--- claim ended for good (DONE, DEAD) was made ready by the application: it starts from nothing.
+-- claim ended for good (DONE, DEAD) was made ready by the application: it starts from nothing. The last join
+-- has a partner for every row; FULL, so that it is not done by loops.
 WITH {picks}, me AS MATERIALIZED (
   SELECT w.worker_id FROM unstuck.workers AS w
    WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM {picked}) > 0
    FOR KEY SHARE
 ), claimed AS (
   UPDATE {table} AS t SET {status} = {processing}{set_updated_at}
-   WHERE t.{id} = ANY ((SELECT ids FROM {picked})::{id_type}[]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING t.{id} AS key, t.{id}::text AS id, {payload} AS payload
+    FROM unnest((SELECT ids FROM {picked})::{id_type}[]) WITH ORDINALITY AS p(key, place)
+   WHERE t.{id} = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING p.place, t.{id}::text AS id, {payload} AS payload
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
   SELECT {source}, c.id, {queue}, nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, {xid}, clock_timestamp()
@@ -33,10 +39,9 @@ WITH {picks}, me AS MATERIALIZED (
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
-       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark,
-       NULL::text AS run_order
-  FROM claimed AS c JOIN noted AS n ON n.job_id = c.id
- ORDER BY array_position((SELECT ids FROM {picked}), c.key);
+       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order
+  FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
+ ORDER BY c.place;
 
 -- name: pick
 -- Once for each ready status. A retry waits until not_before, unless the application has written the row since.
@@ -54,33 +59,42 @@ SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS p
 
 -- name: stored
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+  SELECT u.id::{id_type} AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t.{id} AS key, t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running
-    FROM {table} AS t
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} IN ({processing}, {waiting})
-   ORDER BY t.{id}
-   FOR NO KEY UPDATE
+  SELECT r.key, l.id, l.row_token, l.running, r.claim_id, r.result
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running
+             FROM {table} AS t
+            WHERE t.{id} = r.key AND CASE WHEN t.{status} IN ({processing}, {waiting}) THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, l.id, r.result
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
-     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE'){and_untouched}
-   FOR NO KEY UPDATE OF k
+  SELECT l.key, l.id, l.result
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = {source} AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $4::uuid
+                        AND (l.result IS NULL OR l.result::jsonb IS NOT NULL)
+                        AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE'){and_untouched}
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE {table} AS t SET {status} = {done}{set_result}{set_updated_at}
     FROM mine AS m
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = m.key
-  RETURNING m.id
+   WHERE t.{id} = ANY (ARRAY[m.key])
+  RETURNING {source}::text AS source, m.id
 ), stored AS (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = {xid}, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = {source} AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+   WHERE {@claim_written}
   RETURNING s.id
 )
+
+-- name: claim_written
+-- The claim of a row that was written. Its source is a value of s: a literal alone could be searched by. One
+-- ARRAY is enough, and on the second column of the key it would be left out of the search.
+k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 
 -- name: complete
 {@stored}
@@ -94,25 +108,28 @@ SELECT unnest(a.ids) AS id
  WHERE a.every = 1;
 
 -- name: running
--- Of the holder only: its rows, locked and fenced. $1 ids, $3 the worker; "r" has id and claim_id.
+-- Of the holder only: its rows, locked and fenced. $3 the worker; "r" has key, id and claim_id.
 locked AS MATERIALIZED (
-  SELECT t.{id} AS key, t.{id}::text AS id, t.xmin::text AS row_token
-    FROM {table} AS t
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
-   ORDER BY t.{id}
-   FOR NO KEY UPDATE
+  SELECT l.row_token, r.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.xmin::text AS row_token FROM {table} AS t
+            WHERE t.{id} = r.key AND CASE WHEN t.{status} = {processing} THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, r.*, k.failures
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'{and_untouched}
-   FOR NO KEY UPDATE OF k
+  SELECT l.*, k.failures
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.failures FROM unstuck.claims AS k
+            WHERE k.source = {source} AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'{and_untouched} THEN true END
+              FOR NO KEY UPDATE) AS k
 )
 
 -- name: fail
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
-             AS r(id, claim_id, kind, error, delay, reason, raw)
+  SELECT u.id::{id_type} AS key, u.*
+    FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+             AS u(id, claim_id, kind, error, delay, reason, raw)
+   ORDER BY 1
 ), kept AS (
 {@keep_raws}
 ), {@running}, decided AS MATERIALIZED (
@@ -123,8 +140,8 @@ WITH r AS MATERIALIZED (
   UPDATE {table} AS t
      SET {status} = CASE WHEN d.again THEN {reset_to}::{status_type} ELSE {failed}::{status_type} END{set_updated_at}
     FROM decided AS d
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = d.key
-  RETURNING d.*
+   WHERE t.{id} = ANY (ARRAY[d.key])
+  RETURNING {source}::text AS source, d.*
 )
 UPDATE unstuck.claims AS k
    SET state = CASE WHEN s.again THEN 'RETRY' ELSE 'DEAD' END,
@@ -133,60 +150,68 @@ UPDATE unstuck.claims AS k
        not_before = CASE WHEN s.again THEN s.retry_at END,
        ended_at = clock_timestamp(), row_token = {xid}
   FROM written AS s
- WHERE k.source = {source} AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+ WHERE {@claim_written}
 RETURNING s.id, CASE WHEN s.again THEN 'PENDING' ELSE 'FAILED' END AS status;
 
 -- name: release
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started)
+  SELECT u.id::{id_type} AS key, u.* FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
+   ORDER BY 1
 ), {@running}, written AS (
   UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
     FROM mine AS m
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = m.key
-  RETURNING m.id, m.started
+   WHERE t.{id} = ANY (ARRAY[m.key])
+  RETURNING {source}::text AS source, m.id, m.started
 )
 UPDATE unstuck.claims AS k
    SET state = 'RELEASED', attempts = greatest(0, k.attempts - (NOT s.started)::int),
        ended_at = clock_timestamp(), row_token = {xid}
   FROM written AS s
- WHERE k.source = {source} AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+ WHERE {@claim_written}
 RETURNING s.id;
+
+-- name: holding
+-- The rows that worker $1 has a claim on, in the order of the key.
+  SELECT k.job_id::{id_type} AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = {source} AND k.queue = {queue} THEN true END
+   ORDER BY 1
 
 -- name: release_all
 -- Also ends its claims on rows that the application has deleted or changed since: nothing of it stays ACTIVE.
 WITH held AS MATERIALIZED (
-  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = {source} AND k.queue = {queue}
-), keys AS MATERIALIZED (
-  SELECT ARRAY(SELECT h.job_id FROM held AS h) AS ids
+{@holding}
 ), locked AS MATERIALIZED (
-  SELECT t.{id} AS key, t.{id}::text AS id FROM {table} AS t
-   WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{status} = {processing}
-   ORDER BY t.{id}
-   FOR NO KEY UPDATE
+  SELECT h.key, h.id
+    FROM held AS h CROSS JOIN LATERAL (
+           SELECT FROM {table} AS t
+            WHERE t.{id} = h.key AND CASE WHEN t.{status} = {processing} THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
   SELECT l.key, l.id, k.claim_id
-    FROM locked AS l
-    JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = l.id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE'
-   FOR NO KEY UPDATE OF k
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.claim_id FROM unstuck.claims AS k
+            WHERE k.source = {source} AND k.job_id = l.id
+              AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE {table} AS t SET {status} = {reset_to}{set_updated_at}
     FROM mine AS m
-   WHERE t.{id} = ANY ((SELECT ids FROM keys)::{id_type}[]) AND t.{id} = m.key
+   WHERE t.{id} = ANY (ARRAY[m.key])
   RETURNING m.id, m.claim_id
+), told AS MATERIALIZED (
+  SELECT {source}::text AS source, h.id,
+         CASE WHEN h.id IN (SELECT w.id FROM written AS w) THEN 'RELEASED'
+              WHEN (SELECT t.{status} = {processing} FROM {table} AS t WHERE t.{id} = h.key) IS NOT TRUE THEN 'DEAD' END AS state
+    FROM held AS h
 ), ended AS (
   UPDATE unstuck.claims AS k
-     SET state = CASE WHEN s.id IS NOT NULL THEN 'RELEASED' ELSE 'DEAD' END,
-         last_error = CASE WHEN s.id IS NOT NULL THEN k.last_error ELSE 'the row was changed by another program' END,
+     SET state = s.state,
+         last_error = CASE s.state WHEN 'RELEASED' THEN k.last_error ELSE 'the row was changed by another program' END,
          ended_at = clock_timestamp(), row_token = {xid}
-    FROM held AS h LEFT JOIN written AS s ON s.id = h.job_id
-   WHERE k.source = {source} AND k.job_id = h.job_id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
-     AND k.worker_id = $1::uuid AND k.state = 'ACTIVE'
-     AND (s.id IS NOT NULL
-          OR (SELECT t.{status} = {processing} FROM {table} AS t WHERE t.{id} = h.job_id::{id_type}) IS NOT TRUE)
+    FROM told AS s
+   WHERE {@claim_written} AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN s.state IS NOT NULL END
 )
-SELECT s.id, s.claim_id FROM written AS s;
+SELECT w.id, w.claim_id FROM written AS w;
 
 -- name: classify
 -- Always a statement of its own: it must see what the write before it waited for.
@@ -200,19 +225,23 @@ SELECT r.id,
             WHEN l.waits{and_untouched} THEN 'reset'
             ELSE 'fenced' END AS verdict
   FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.claims AS k ON k.source = {source} AND k.job_id = r.id AND k.job_id = ANY ($1::text[])
-  LEFT JOIN (SELECT t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running,
-                    t.{status} IN ({waiting}) AS waits, t.{status} = {failed} AS given_up
-               FROM {table} AS t WHERE t.{id} = ANY ($1::text[]::{id_type}[])) AS l ON l.id = r.id;
+  LEFT JOIN LATERAL (
+         SELECT k.job_id, k.claim_id, k.worker_id, k.state, k.row_token FROM unstuck.claims AS k
+          WHERE k.source = {source} AND k.job_id = r.id
+          LIMIT 1) AS k ON true
+  LEFT JOIN LATERAL (
+         SELECT t.{id}::text AS id, t.xmin::text AS row_token, t.{status} = {processing} AS running,
+                t.{status} IN ({waiting}) AS waits, t.{status} = {failed} AS given_up
+           FROM {table} AS t WHERE t.{id} = r.id::{id_type}
+          LIMIT 1) AS l ON true;
 
 -- name: held
-WITH mine AS MATERIALIZED (
-  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = {source} AND k.queue = {queue}
+WITH held AS MATERIALIZED (
+{@holding}
 )
-SELECT m.job_id AS id, m.claim_id FROM mine AS m
- WHERE (SELECT t.{status} = {processing} FROM {table} AS t WHERE t.{id} = m.job_id::{id_type})
- ORDER BY m.claim_id;
+SELECT h.id, h.claim_id FROM held AS h
+ WHERE (SELECT t.{status} = {processing} FROM {table} AS t WHERE t.{id} = h.key)
+ ORDER BY h.claim_id;
 
 -- name: claim_of
 -- The claim of row t as recover sees it: an owner only while ACTIVE, recoveries only of a run that is not over.
@@ -240,26 +269,28 @@ WITH ask AS (
 -- A row with the same version (token) has the same claim: every write of ours to one writes the other. An
 -- untracked row gets a token of its own, so that no answer to an older claim fits it any more.
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+  SELECT u.id::{id_type} AS key, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
+   ORDER BY 1
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), locked AS MATERIALIZED (
-  SELECT t.{id}, t.{id}::text AS unstuck_id, t.xmin::text AS unstuck_token, {touched} AS unstuck_touched
-    FROM {table} AS t
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{status} = {processing}
-   ORDER BY t.{id}
-   FOR NO KEY UPDATE SKIP LOCKED
+  SELECT r.key AS unstuck_key, l.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.{id}, t.{id}::text AS unstuck_id, {touched} AS unstuck_touched
+             FROM {table} AS t
+            WHERE t.{id} = r.key AND CASE WHEN t.{status} = {processing} AND t.xmin::text = r.token THEN true END
+              FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), found AS (
-  SELECT t.{id} AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
+  SELECT t.unstuck_key AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
          CASE WHEN c.worker_id IS NULL THEN t.unstuck_touched ELSE c.claimed_at END AS since,
          {may_fail} AND coalesce(c.recoveries, 0) >= $5::int AS poisoned
-    FROM locked AS t JOIN r ON r.id = t.unstuck_id AND r.token = t.unstuck_token
+    FROM locked AS t
     {@claim_of}
 ), {@judged}, done AS (
   UPDATE {table} AS t
      SET {status} = CASE WHEN v.poisoned THEN {failed_or_reset_to}::{status_type} ELSE {reset_to}::{status_type} END{set_updated_at}
     FROM judged AS v
-   WHERE t.{id} = ANY ($1::text[]::{id_type}[]) AND t.{id} = v.key AND {@may_reset}
+   WHERE t.{id} = ANY (ARRAY[v.key]) AND {@may_reset}
   RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)

@@ -5,6 +5,8 @@
 #include "story.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "buf.h"
 #include "mapping.h"
@@ -168,6 +170,223 @@ START_TEST(no_hot_statement_scans_a_table)
 }
 END_TEST
 
+/* ---- what a batch of an application's table costs ---- */
+
+#define BATCH 500
+#define FILMS "20000"
+#define ROW_WORK 40		/* rows that all nodes of a plan may handle for one row of the batch */
+#define ROW_BUFFERS 60		/* blocks looked at for it */
+
+static const struct { const char *id, *key, *status, *types; } film_types[] = {
+	{ "bigint", "g", "text", "SELECT 1" },
+	{ "uuid", "md5(g::text)::uuid", "mood", "CREATE TYPE mood AS ENUM ('READY', 'PROCESSING', 'DONE', 'FAILED')" },
+	{ "code", "'k' || g", "varchar(20)", "CREATE DOMAIN code AS varchar(12)" },
+};
+/* Those that `unstuck-worker check` recommends, and the least that anybody has. */
+static const char *const film_indexes[] = {
+	"CREATE INDEX ON films (id) WHERE status = 'READY'; CREATE INDEX ON films (updated_at) WHERE status = 'PROCESSING'",
+	"CREATE INDEX ON films (status)",
+};
+static const char film_queue[] = "[queue films]\ntable = films\nready = READY\nprocessing = PROCESSING\ndone = DONE\nfailed = FAILED\n"
+                                 "reset_to = READY\nhandler = true\n";
+
+enum when { ANALYZED_EMPTY, ANALYZED_FULL, NEVER_ANALYZED, PLANNED_EMPTY, WHENS };
+static const char *const when_name[WHENS] = { "analyzed empty", "analyzed full", "never analyzed", "planned empty" };
+
+/* A batch as the statements take it: of the rows that W1 has claimed, or empty. */
+struct batch_texts {
+	const char *ids, *claims, *tokens;
+};
+
+static const struct batch_texts empty_batch = { "'{}'", "'{}'", "'{}'" };
+
+/* What each statement is asked: I ids, C claim ids, T tokens. Recover's sessions may scan tables, the worker's not. */
+static const struct { enum statement s; const char *types, *arguments; bool recover; } measured[] = {
+	{ STMT_CLASSIFY, "text[], bigint[], uuid", "I, C, '" W1 "'", false },
+	{ STMT_HELD, "uuid", "'" W1 "'", false },
+	{ STMT_STUCK, "float8, bool, bool, int, int, int", "0, true, true, null, 0, 3", true },
+	{ STMT_RELEASE, "text[], bigint[], uuid, bool[]", "I, C, '" W1 "', array_fill(true, array[cardinality(C::bigint[])])", false },
+	{ STMT_RELEASE_ALL, "uuid", "'" W1 "'", false },
+	{ STMT_RESET, "text[], text[], float8, bool, int", "I, T, 0, true, 3", true },
+	{ STMT_FAIL, "text[], bigint[], uuid, text[], text[], float8[], text[], bytea[]",
+	  "I, C, '" W1 "', array_fill('fail'::text, array[cardinality(C::bigint[])]), null, null, null, null", false },
+	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "I, C, C, '" W1 "'", false },
+	{ STMT_COMPLETE_ALL, "text[], bigint[], text[], uuid", "I, C, C, '" W1 "'", false },
+};
+
+static const char *arguments_for(size_t i, const struct batch_texts *t)
+{
+	struct buf text = BUF_INIT;
+	const char *made;
+
+	for (const char *p = measured[i].arguments; *p != '\0'; p++) {
+		if (strchr("ICT", *p) == NULL)
+			buf_addc(&text, *p);
+		else
+			buf_adds(&text, *p == 'I' ? t->ids : *p == 'C' ? t->claims : t->tokens);
+	}
+	made = story_text("%s", buf_text(&text));
+	buf_release(&text);
+	return made;
+}
+
+static void must_prepare(struct bench *b, enum statement s, const char *types)
+{
+	struct error err = ERROR_INIT;
+	char *sql = mapping_statement(&b->map, s, &err);
+
+	ck_assert_msg(sql != NULL, "%s", err.text);
+	must_set(b, story_text("PREPARE %s (%s) AS %s", statement_name(s), types, sql));
+	free(sql);
+}
+
+static struct batch_texts must_claim_batch(struct bench *b, struct testdb *db)
+{
+	struct batch_texts t;
+
+	must_set(b, "SET enable_seqscan = off");
+	must_set(b, story_text("EXECUTE claim (%d, '" W1 "')", BATCH));
+	t.ids = story_text("'%s'", sql_value(db, "SELECT array_agg(job_id ORDER BY claim_id) FROM unstuck.claims WHERE state = 'ACTIVE'"));
+	t.claims = story_text("'%s'", sql_value(db, "SELECT array_agg(claim_id ORDER BY claim_id) FROM unstuck.claims WHERE state = 'ACTIVE'"));
+	t.tokens = story_text("'%s'", sql_value(db, "SELECT array_agg(f.xmin ORDER BY c.claim_id) FROM unstuck.claims c JOIN films f"
+	                                               " ON f.id = c.job_id::%s WHERE c.state = 'ACTIVE'", b->map.id_type));
+	must_equal(db, "SELECT count(*) FROM unstuck.claims WHERE state = 'ACTIVE'", story_text("%d", BATCH));
+	return t;
+}
+
+/* The value behind a word of a line of a plan; 0 without. */
+static double plan_value(const char *line, const char *word)
+{
+	const char *at = strstr(line, word);
+
+	return at != NULL ? strtod(at + strlen(word), NULL) : 0;
+}
+
+/* What the nodes of an executed plan handled, rows that they threw away included. */
+struct plan_cost {
+	double work, buffers;
+	const char *array;	/* a condition with a whole array, tried once a row; or NULL */
+	char *text;
+};
+
+static struct plan_cost plan_cost_of(const PGresult *res)
+{
+	struct plan_cost c = { .array = NULL };
+	struct buf text = BUF_INIT;
+	double loops = 1;
+
+	for (int i = 0; i < PQntuples(res); i++) {
+		const char *line = PQgetvalue(res, i, 0);
+		double blocks = strstr(line, "Buffers:") ? plan_value(line, " hit=") + plan_value(line, " read=") : 0;
+
+		if (strstr(line, "(never executed)") != NULL)
+			loops = 0;
+		if (strstr(line, " loops=") != NULL) {
+			loops = plan_value(line, " loops=");
+			c.work += loops * plan_value(line, "(actual rows=");
+		}
+		if (strstr(line, "Rows Removed by") != NULL)
+			c.work += loops * plan_value(line, ": ");
+		if (loops > 1 && (strstr(line, "ANY (($") != NULL || strstr(line, "ANY ($") != NULL))
+			c.array = story_text("%s", line);
+		c.buffers = blocks > c.buffers ? blocks : c.buffers;
+		buf_addf(&text, "%s\n", line);
+	}
+	c.text = buf_give(&text);
+	return c;
+}
+
+static void must_be_linear(struct bench *b, size_t i, const char *arguments, const char *about)
+{
+	PGresult *res;
+	struct plan_cost c;
+
+	must_set(b, "BEGIN");
+	res = PQexec(b->session.conn, story_text("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE %s (%s)",
+	             statement_name(measured[i].s), arguments));
+	ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s: %s", statement_name(measured[i].s), PQresultErrorMessage(res));
+	c = plan_cost_of(res);
+	ck_assert_msg(c.array == NULL && c.work >= BATCH && c.work <= ROW_WORK * BATCH && c.buffers <= ROW_BUFFERS * BATCH,
+	              "%s, %s: %.0f rows, %.0f buffers%s%s:\n%s", statement_name(measured[i].s), about, c.work, c.buffers,
+	              c.array ? ", an array for each row: " : "", c.array ? c.array : "", c.text);
+	free(c.text);
+	PQclear(res);
+	must_set(b, "ROLLBACK");
+}
+
+/* A history as long as the table, of rows that are there and of rows that are gone. */
+static void must_fill_films(struct testdb *db, size_t type)
+{
+	must_sql(db, "INSERT INTO films SELECT %s, 'READY' FROM generate_series(1, " FILMS ") AS g", film_types[type].key);
+	must_sql(db, "INSERT INTO unstuck.claims (source, job_id, queue, claim_id, state) SELECT 'public.films', f.id::text, 'films', 0, 'DONE'"
+	             " FROM films AS f UNION ALL SELECT 'public.films', 'gone' || g, 'films', 0, 'DONE' FROM generate_series(1, " FILMS ") AS g");
+}
+
+static void must_make_films(struct testdb *db, size_t type, const char *indexes)
+{
+	must_sql(db, "%s", film_types[type].types);
+	must_sql(db, "CREATE TABLE films (id %s PRIMARY KEY, status %s NOT NULL, updated_at timestamptz DEFAULT now())"
+	             " WITH (autovacuum_enabled = off); ALTER TABLE unstuck.claims SET (autovacuum_enabled = off)",
+	         film_types[type].id, film_types[type].status);
+	must_sql(db, "%s", indexes);
+}
+
+static void must_prepare_all(struct bench *b)
+{
+	must_prepare(b, STMT_CLAIM, "int, uuid");
+	for (size_t i = 0; i < ARRAY_SIZE(measured); i++)
+		must_prepare(b, measured[i].s, measured[i].types);
+}
+
+/* Plans of an empty table, which nothing makes again. */
+static void must_plan_all(struct bench *b)
+{
+	must_set(b, "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off");
+	must_set(b, story_text("EXECUTE claim (%d, '" W1 "')", BATCH));
+	for (size_t i = 0; i < ARRAY_SIZE(measured); i++)
+		must_set(b, story_text("EXECUTE %s (%s)", statement_name(measured[i].s), arguments_for(i, &empty_batch)));
+}
+
+/* To the sixth time (a plan of its own till then) and as a generic plan; what it does is undone each time. */
+static void must_stay_linear(struct bench *b, size_t i, const struct batch_texts *t, const char *about)
+{
+	const char *arguments = arguments_for(i, t);
+
+	must_set(b, measured[i].recover ? "SET enable_seqscan = on" : "SET enable_seqscan = off");
+	for (int n = 0; n < 5; n++)
+		must_set(b, story_text("BEGIN; EXECUTE %s (%s); ROLLBACK", statement_name(measured[i].s), arguments));
+	must_be_linear(b, i, arguments, about);
+	must_set(b, "SET plan_cache_mode = force_generic_plan");
+	must_be_linear(b, i, arguments, about);
+	must_set(b, "SET plan_cache_mode = auto");
+}
+
+START_TEST(a_batch_costs_one_look_up_a_row)
+{
+	struct testdb *db = must_have_db();
+	struct bench b;
+	enum when when = (enum when)(_i % WHENS);
+	size_t type = (size_t)_i / WHENS, indexes = (size_t)(_i + type) % 2;
+	struct batch_texts batch;
+	const char *about = story_text("%s, key %s, %s", when_name[when], film_types[type].id, film_indexes[indexes]);
+
+	must_make_films(db, type, film_indexes[indexes]);
+	if (when == ANALYZED_EMPTY || when == PLANNED_EMPTY)
+		must_sql(db, "ANALYZE films; ANALYZE unstuck.claims; ANALYZE unstuck.workers");
+	must_open(&b, db, film_queue);
+	must_prepare_all(&b);
+	if (when == PLANNED_EMPTY)
+		must_plan_all(&b);
+	must_fill_films(db, type);
+	if (when == ANALYZED_FULL)
+		must_sql(db, "ANALYZE films; ANALYZE unstuck.claims; ANALYZE unstuck.workers");
+	batch = must_claim_batch(&b, db);
+	for (size_t i = 0; i < ARRAY_SIZE(measured); i++)
+		must_stay_linear(&b, i, &batch, about);
+	bench_close(&b);
+}
+END_TEST
+
 START_TEST(batches_in_opposite_order_do_not_deadlock)
 {
 	struct testdb *db = must_have_db();
@@ -307,5 +526,6 @@ int main(void)
 	tcase_add_test(tc, a_row_made_ready_by_hand_starts_from_nothing);
 	tcase_add_test(tc, a_unique_key_gives_one_job_to_all_callers);
 	tcase_add_loop_test(tc, a_role_may_do_its_work_and_no_more, 0, (int)(sizeof rights / sizeof *rights));
+	tcase_add_loop_test(story_case(s, "batches"), a_batch_costs_one_look_up_a_row, 0, (int)(WHENS * ARRAY_SIZE(film_types)));
 	return check_main(s);
 }

@@ -43,20 +43,22 @@ SELECT f.id, f.token, to_char(f.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:
 
 -- reset
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+  SELECT u.id::integer AS key, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
+   ORDER BY 1
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness, $5::int AS recoveries
 ), locked AS MATERIALIZED (
-  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS token
-    FROM "public"."videos" AS t
-   WHERE t."id" = ANY ($1::text[]::integer[]) AND t."status" = 'PROCESSING'
-     AND (t."updated_at" AT TIME ZONE 'UTC') < statement_timestamp() - (SELECT timeout FROM ask)
-   ORDER BY t."id"
-   FOR NO KEY UPDATE SKIP LOCKED
+  SELECT r.key, l.id
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."id"::text AS id FROM "public"."videos" AS t
+            WHERE t."id" = r.key
+              AND CASE WHEN t."status" = 'PROCESSING' AND t.xmin::text = r.token
+                        AND (t."updated_at" AT TIME ZONE 'UTC') < statement_timestamp() - (SELECT timeout FROM ask) THEN true END
+              FOR NO KEY UPDATE SKIP LOCKED) AS l
 )
 UPDATE "public"."videos" AS t SET "status" = 'READY', "updated_at" = clock_timestamp() AT TIME ZONE 'UTC'
-  FROM locked AS l JOIN r ON r.id = l.id AND r.token = l.token
- WHERE t."id" = ANY ($1::text[]::integer[]) AND t."id" = l.key
+  FROM locked AS l
+ WHERE t."id" = ANY (ARRAY[l.key])
 RETURNING l.id, 'reset' AS action, 'timeout' AS reason;
 
 -- processing

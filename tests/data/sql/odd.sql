@@ -15,8 +15,9 @@ WITH picked_1 AS MATERIALIZED (
    FOR KEY SHARE
 ), claimed AS (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = E'do\\ing', "UpdatedAt" = clock_timestamp()
-   WHERE t."select" = ANY ((SELECT ids FROM picked_1)::uuid[]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING t."select" AS key, t."select"::text AS id, row_to_json(t.*) AS payload
+    FROM unnest((SELECT ids FROM picked_1)::uuid[]) WITH ORDINALITY AS p(key, place)
+   WHERE t."select" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING p.place, t."select"::text AS id, row_to_json(t.*) AS payload
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
   SELECT 'My App.Order"s', c.id, 'it''s "odd"', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp()
@@ -30,67 +31,75 @@ WITH picked_1 AS MATERIALIZED (
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload
-  FROM claimed AS c JOIN noted AS n ON n.job_id = c.id
- ORDER BY array_position((SELECT ids FROM picked_1), c.key);
+  FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
+ ORDER BY c.place;
 
 -- complete
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+  SELECT u.id::uuid AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."select" AS key, t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" = E'do\\ing' AS running
-    FROM "My App"."Order""s" AS t
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."Sta tus" IN (E'do\\ing', 'to do')
-   ORDER BY t."select"
-   FOR NO KEY UPDATE
+  SELECT r.key, l.id, l.row_token, l.running, r.claim_id, r.result
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" = E'do\\ing' AS running
+             FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.key AND CASE WHEN t."Sta tus" IN (E'do\\ing', 'to do') THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, l.id, r.result
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
-     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE') AND k.row_token = l.row_token
-   FOR NO KEY UPDATE OF k
+  SELECT l.key, l.id, l.result
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $4::uuid
+                        AND (l.result IS NULL OR l.result::jsonb IS NOT NULL)
+                        AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE') AND k.row_token = l.row_token
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = 'done', "Result" = m.result::jsonb, "UpdatedAt" = clock_timestamp()
     FROM mine AS m
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."select" = m.key
-  RETURNING m.id
+   WHERE t."select" = ANY (ARRAY[m.key])
+  RETURNING 'My App.Order"s'::text AS source, m.id
 ), stored AS (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = 'My App.Order"s' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
 )
 SELECT s.id FROM stored AS s;
 
 -- complete_all
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+  SELECT u.id::uuid AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."select" AS key, t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" = E'do\\ing' AS running
-    FROM "My App"."Order""s" AS t
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."Sta tus" IN (E'do\\ing', 'to do')
-   ORDER BY t."select"
-   FOR NO KEY UPDATE
+  SELECT r.key, l.id, l.row_token, l.running, r.claim_id, r.result
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" = E'do\\ing' AS running
+             FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.key AND CASE WHEN t."Sta tus" IN (E'do\\ing', 'to do') THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, l.id, r.result
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
-     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE') AND k.row_token = l.row_token
-   FOR NO KEY UPDATE OF k
+  SELECT l.key, l.id, l.result
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $4::uuid
+                        AND (l.result IS NULL OR l.result::jsonb IS NOT NULL)
+                        AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE') AND k.row_token = l.row_token
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = 'done', "Result" = m.result::jsonb, "UpdatedAt" = clock_timestamp()
     FROM mine AS m
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."select" = m.key
-  RETURNING m.id
+   WHERE t."select" = ANY (ARRAY[m.key])
+  RETURNING 'My App.Order"s'::text AS source, m.id
 ), stored AS (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = 'My App.Order"s' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
 )
 SELECT unnest(a.ids) AS id
@@ -99,25 +108,28 @@ SELECT unnest(a.ids) AS id
 
 -- fail
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
-             AS r(id, claim_id, kind, error, delay, reason, raw)
+  SELECT u.id::uuid AS key, u.*
+    FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+             AS u(id, claim_id, kind, error, delay, reason, raw)
+   ORDER BY 1
 ), kept AS (
   INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)
   SELECT 'it''s "odd"', 'My App.Order"s', r.id, r.claim_id, $3::uuid, coalesce(r.reason, 'failed'), r.raw
     FROM r WHERE r.raw IS NOT NULL
   ON CONFLICT DO NOTHING
 ), locked AS MATERIALIZED (
-  SELECT t."select" AS key, t."select"::text AS id, t.xmin::text AS row_token
-    FROM "My App"."Order""s" AS t
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."Sta tus" = E'do\\ing'
-   ORDER BY t."select"
-   FOR NO KEY UPDATE
+  SELECT l.row_token, r.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.xmin::text AS row_token FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.key AND CASE WHEN t."Sta tus" = E'do\\ing' THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, r.*, k.failures
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE' AND k.row_token = l.row_token
-   FOR NO KEY UPDATE OF k
+  SELECT l.*, k.failures
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.failures FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE' AND k.row_token = l.row_token THEN true END
+              FOR NO KEY UPDATE) AS k
 ), decided AS MATERIALIZED (
   SELECT m.key, m.id, m.kind, m.error, clock_timestamp() + make_interval(secs => least(greatest(m.delay, 0), 1e9)) AS retry_at,
          m.kind = 'later' OR m.kind = 'retry' AND m.failures + 1 < 5 AS again
@@ -126,8 +138,8 @@ WITH r AS MATERIALIZED (
   UPDATE "My App"."Order""s" AS t
      SET "Sta tus" = CASE WHEN d.again THEN 'to do'::mood ELSE 'bad'::mood END, "UpdatedAt" = clock_timestamp()
     FROM decided AS d
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."select" = d.key
-  RETURNING d.*
+   WHERE t."select" = ANY (ARRAY[d.key])
+  RETURNING 'My App.Order"s'::text AS source, d.*
 )
 UPDATE unstuck.claims AS k
    SET state = CASE WHEN s.again THEN 'RETRY' ELSE 'DEAD' END,
@@ -136,7 +148,7 @@ UPDATE unstuck.claims AS k
        not_before = CASE WHEN s.again THEN s.retry_at END,
        ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
   FROM written AS s
- WHERE k.source = 'My App.Order"s' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+ WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 RETURNING s.id, CASE WHEN s.again THEN 'PENDING' ELSE 'FAILED' END AS status;
 
 -- late
@@ -147,66 +159,71 @@ ON CONFLICT DO NOTHING;
 
 -- release
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started)
+  SELECT u.id::uuid AS key, u.* FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."select" AS key, t."select"::text AS id, t.xmin::text AS row_token
-    FROM "My App"."Order""s" AS t
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."Sta tus" = E'do\\ing'
-   ORDER BY t."select"
-   FOR NO KEY UPDATE
+  SELECT l.row_token, r.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.xmin::text AS row_token FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.key AND CASE WHEN t."Sta tus" = E'do\\ing' THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, r.*, k.failures
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE' AND k.row_token = l.row_token
-   FOR NO KEY UPDATE OF k
+  SELECT l.*, k.failures
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.failures FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE' AND k.row_token = l.row_token THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = 'to do', "UpdatedAt" = clock_timestamp()
     FROM mine AS m
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."select" = m.key
-  RETURNING m.id, m.started
+   WHERE t."select" = ANY (ARRAY[m.key])
+  RETURNING 'My App.Order"s'::text AS source, m.id, m.started
 )
 UPDATE unstuck.claims AS k
    SET state = 'RELEASED', attempts = greatest(0, k.attempts - (NOT s.started)::int),
        ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
   FROM written AS s
- WHERE k.source = 'My App.Order"s' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+ WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 RETURNING s.id;
 
 -- release_all
 WITH held AS MATERIALIZED (
-  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = 'My App.Order"s' AND k.queue = 'it''s "odd"'
-), keys AS MATERIALIZED (
-  SELECT ARRAY(SELECT h.job_id FROM held AS h) AS ids
+  SELECT k.job_id::uuid AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = 'My App.Order"s' AND k.queue = 'it''s "odd"' THEN true END
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."select" AS key, t."select"::text AS id FROM "My App"."Order""s" AS t
-   WHERE t."select" = ANY ((SELECT ids FROM keys)::uuid[]) AND t."Sta tus" = E'do\\ing'
-   ORDER BY t."select"
-   FOR NO KEY UPDATE
+  SELECT h.key, h.id
+    FROM held AS h CROSS JOIN LATERAL (
+           SELECT FROM "My App"."Order""s" AS t
+            WHERE t."select" = h.key AND CASE WHEN t."Sta tus" = E'do\\ing' THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
   SELECT l.key, l.id, k.claim_id
-    FROM locked AS l
-    JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = l.id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE'
-   FOR NO KEY UPDATE OF k
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.claim_id FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = 'to do', "UpdatedAt" = clock_timestamp()
     FROM mine AS m
-   WHERE t."select" = ANY ((SELECT ids FROM keys)::uuid[]) AND t."select" = m.key
+   WHERE t."select" = ANY (ARRAY[m.key])
   RETURNING m.id, m.claim_id
+), told AS MATERIALIZED (
+  SELECT 'My App.Order"s'::text AS source, h.id,
+         CASE WHEN h.id IN (SELECT w.id FROM written AS w) THEN 'RELEASED'
+              WHEN (SELECT t."Sta tus" = E'do\\ing' FROM "My App"."Order""s" AS t WHERE t."select" = h.key) IS NOT TRUE THEN 'DEAD' END AS state
+    FROM held AS h
 ), ended AS (
   UPDATE unstuck.claims AS k
-     SET state = CASE WHEN s.id IS NOT NULL THEN 'RELEASED' ELSE 'DEAD' END,
-         last_error = CASE WHEN s.id IS NOT NULL THEN k.last_error ELSE 'the row was changed by another program' END,
+     SET state = s.state,
+         last_error = CASE s.state WHEN 'RELEASED' THEN k.last_error ELSE 'the row was changed by another program' END,
          ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
-    FROM held AS h LEFT JOIN written AS s ON s.id = h.job_id
-   WHERE k.source = 'My App.Order"s' AND k.job_id = h.job_id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
-     AND k.worker_id = $1::uuid AND k.state = 'ACTIVE'
-     AND (s.id IS NOT NULL
-          OR (SELECT t."Sta tus" = E'do\\ing' FROM "My App"."Order""s" AS t WHERE t."select" = h.job_id::uuid) IS NOT TRUE)
+    FROM told AS s
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN s.state IS NOT NULL END
 )
-SELECT s.id, s.claim_id FROM written AS s;
+SELECT w.id, w.claim_id FROM written AS w;
 
 -- classify
 SELECT r.id,
@@ -219,19 +236,25 @@ SELECT r.id,
             WHEN l.waits AND k.row_token = l.row_token THEN 'reset'
             ELSE 'fenced' END AS verdict
   FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.claims AS k ON k.source = 'My App.Order"s' AND k.job_id = r.id AND k.job_id = ANY ($1::text[])
-  LEFT JOIN (SELECT t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" = E'do\\ing' AS running,
-                    t."Sta tus" IN ('to do') AS waits, t."Sta tus" = 'bad' AS given_up
-               FROM "My App"."Order""s" AS t WHERE t."select" = ANY ($1::text[]::uuid[])) AS l ON l.id = r.id;
+  LEFT JOIN LATERAL (
+         SELECT k.job_id, k.claim_id, k.worker_id, k.state, k.row_token FROM unstuck.claims AS k
+          WHERE k.source = 'My App.Order"s' AND k.job_id = r.id
+          LIMIT 1) AS k ON true
+  LEFT JOIN LATERAL (
+         SELECT t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" = E'do\\ing' AS running,
+                t."Sta tus" IN ('to do') AS waits, t."Sta tus" = 'bad' AS given_up
+           FROM "My App"."Order""s" AS t WHERE t."select" = r.id::uuid
+          LIMIT 1) AS l ON true;
 
 -- held
-WITH mine AS MATERIALIZED (
-  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = 'My App.Order"s' AND k.queue = 'it''s "odd"'
+WITH held AS MATERIALIZED (
+  SELECT k.job_id::uuid AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = 'My App.Order"s' AND k.queue = 'it''s "odd"' THEN true END
+   ORDER BY 1
 )
-SELECT m.job_id AS id, m.claim_id FROM mine AS m
- WHERE (SELECT t."Sta tus" = E'do\\ing' FROM "My App"."Order""s" AS t WHERE t."select" = m.job_id::uuid)
- ORDER BY m.claim_id;
+SELECT h.id, h.claim_id FROM held AS h
+ WHERE (SELECT t."Sta tus" = E'do\\ing' FROM "My App"."Order""s" AS t WHERE t."select" = h.key)
+ ORDER BY h.claim_id;
 
 -- stuck
 WITH ask AS (
@@ -292,20 +315,22 @@ SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:
 
 -- reset
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+  SELECT u.id::uuid AS key, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
+   ORDER BY 1
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), locked AS MATERIALIZED (
-  SELECT t."select", t."select"::text AS unstuck_id, t.xmin::text AS unstuck_token, t."UpdatedAt" AS unstuck_touched
-    FROM "My App"."Order""s" AS t
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."Sta tus" = E'do\\ing'
-   ORDER BY t."select"
-   FOR NO KEY UPDATE SKIP LOCKED
+  SELECT r.key AS unstuck_key, l.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."select", t."select"::text AS unstuck_id, t."UpdatedAt" AS unstuck_touched
+             FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.key AND CASE WHEN t."Sta tus" = E'do\\ing' AND t.xmin::text = r.token THEN true END
+              FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), found AS (
-  SELECT t."select" AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
+  SELECT t.unstuck_key AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
          CASE WHEN c.worker_id IS NULL THEN t.unstuck_touched ELSE c.claimed_at END AS since,
          true AND coalesce(c.recoveries, 0) >= $5::int AS poisoned
-    FROM locked AS t JOIN r ON r.id = t.unstuck_id AND r.token = t.unstuck_token
+    FROM locked AS t
     LEFT JOIN LATERAL (
          SELECT k.claim_id, CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END AS worker_id, k.claimed_at,
                 CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END AS recoveries
@@ -348,7 +373,7 @@ WITH r AS MATERIALIZED (
   UPDATE "My App"."Order""s" AS t
      SET "Sta tus" = CASE WHEN v.poisoned THEN 'bad'::mood ELSE 'to do'::mood END, "UpdatedAt" = clock_timestamp()
     FROM judged AS v
-   WHERE t."select" = ANY ($1::text[]::uuid[]) AND t."select" = v.key AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
+   WHERE t."select" = ANY (ARRAY[v.key]) AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
   RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)

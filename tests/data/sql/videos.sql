@@ -31,8 +31,9 @@ WITH picked_1 AS MATERIALIZED (
    FOR KEY SHARE
 ), claimed AS (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'PROCESSING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
-   WHERE t."id" = ANY ((SELECT ids FROM picked_2)::bigint[]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING t."id" AS key, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload
+    FROM unnest((SELECT ids FROM picked_2)::bigint[]) WITH ORDINALITY AS p(key, place)
+   WHERE t."id" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING p.place, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
   SELECT 'public.videos', c.id, 'videos', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp()
@@ -46,67 +47,75 @@ WITH picked_1 AS MATERIALIZED (
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload
-  FROM claimed AS c JOIN noted AS n ON n.job_id = c.id
- ORDER BY array_position((SELECT ids FROM picked_2), c.key);
+  FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
+ ORDER BY c.place;
 
 -- complete
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+  SELECT u.id::bigint AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running
-    FROM "public"."videos" AS t
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" IN ('PROCESSING', 'METADATA_EXTRACTING', 'METADATA_EXTRACTED')
-   ORDER BY t."id"
-   FOR NO KEY UPDATE
+  SELECT r.key, l.id, l.row_token, l.running, r.claim_id, r.result
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running
+             FROM "public"."videos" AS t
+            WHERE t."id" = r.key AND CASE WHEN t."analysis_status" IN ('PROCESSING', 'METADATA_EXTRACTING', 'METADATA_EXTRACTED') THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, l.id, r.result
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
-     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
-   FOR NO KEY UPDATE OF k
+  SELECT l.key, l.id, l.result
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = 'public.videos' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $4::uuid
+                        AND (l.result IS NULL OR l.result::jsonb IS NOT NULL)
+                        AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'VIDEO_ANALYSIS_COMPLETED', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM mine AS m
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = m.key
-  RETURNING m.id
+   WHERE t."id" = ANY (ARRAY[m.key])
+  RETURNING 'public.videos'::text AS source, m.id
 ), stored AS (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
 )
 SELECT s.id FROM stored AS s;
 
 -- complete_all
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) AS r(id, claim_id, result)
+  SELECT u.id::bigint AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running
-    FROM "public"."videos" AS t
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" IN ('PROCESSING', 'METADATA_EXTRACTING', 'METADATA_EXTRACTED')
-   ORDER BY t."id"
-   FOR NO KEY UPDATE
+  SELECT r.key, l.id, l.row_token, l.running, r.claim_id, r.result
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running
+             FROM "public"."videos" AS t
+            WHERE t."id" = r.key AND CASE WHEN t."analysis_status" IN ('PROCESSING', 'METADATA_EXTRACTING', 'METADATA_EXTRACTED') THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, l.id, r.result
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $4::uuid
-     AND (r.result IS NULL OR r.result::jsonb IS NOT NULL)
-     AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
-   FOR NO KEY UPDATE OF k
+  SELECT l.key, l.id, l.result
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = 'public.videos' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $4::uuid
+                        AND (l.result IS NULL OR l.result::jsonb IS NOT NULL)
+                        AND k.state IN ('ACTIVE', 'RELEASED', 'RECOVERED', 'RETRY') AND l.running = (k.state = 'ACTIVE')
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'VIDEO_ANALYSIS_COMPLETED', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM mine AS m
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = m.key
-  RETURNING m.id
+   WHERE t."id" = ANY (ARRAY[m.key])
+  RETURNING 'public.videos'::text AS source, m.id
 ), stored AS (
   UPDATE unstuck.claims AS k
      SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
     FROM written AS s
-   WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
 )
 SELECT unnest(a.ids) AS id
@@ -115,25 +124,28 @@ SELECT unnest(a.ids) AS id
 
 -- fail
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
-             AS r(id, claim_id, kind, error, delay, reason, raw)
+  SELECT u.id::bigint AS key, u.*
+    FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+             AS u(id, claim_id, kind, error, delay, reason, raw)
+   ORDER BY 1
 ), kept AS (
   INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)
   SELECT 'videos', 'public.videos', r.id, r.claim_id, $3::uuid, coalesce(r.reason, 'failed'), r.raw
     FROM r WHERE r.raw IS NOT NULL
   ON CONFLICT DO NOTHING
 ), locked AS MATERIALIZED (
-  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token
-    FROM "public"."videos" AS t
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" = 'PROCESSING'
-   ORDER BY t."id"
-   FOR NO KEY UPDATE
+  SELECT l.row_token, r.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.xmin::text AS row_token FROM "public"."videos" AS t
+            WHERE t."id" = r.key AND CASE WHEN t."analysis_status" = 'PROCESSING' THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, r.*, k.failures
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'
-   FOR NO KEY UPDATE OF k
+  SELECT l.*, k.failures
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.failures FROM unstuck.claims AS k
+            WHERE k.source = 'public.videos' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE' THEN true END
+              FOR NO KEY UPDATE) AS k
 ), decided AS MATERIALIZED (
   SELECT m.key, m.id, m.kind, m.error, clock_timestamp() + make_interval(secs => least(greatest(m.delay, 0), 1e9)) AS retry_at,
          m.kind = 'later' OR m.kind = 'retry' AND m.failures + 1 < 5 AS again
@@ -142,8 +154,8 @@ WITH r AS MATERIALIZED (
   UPDATE "public"."videos" AS t
      SET "analysis_status" = CASE WHEN d.again THEN 'METADATA_EXTRACTING'::text ELSE 'ANALYSIS_FAILED'::text END, "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM decided AS d
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = d.key
-  RETURNING d.*
+   WHERE t."id" = ANY (ARRAY[d.key])
+  RETURNING 'public.videos'::text AS source, d.*
 )
 UPDATE unstuck.claims AS k
    SET state = CASE WHEN s.again THEN 'RETRY' ELSE 'DEAD' END,
@@ -152,7 +164,7 @@ UPDATE unstuck.claims AS k
        not_before = CASE WHEN s.again THEN s.retry_at END,
        ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
   FROM written AS s
- WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+ WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 RETURNING s.id, CASE WHEN s.again THEN 'PENDING' ELSE 'FAILED' END AS status;
 
 -- late
@@ -163,66 +175,71 @@ ON CONFLICT DO NOTHING;
 
 -- release
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started)
+  SELECT u.id::bigint AS key, u.* FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."id" AS key, t."id"::text AS id, t.xmin::text AS row_token
-    FROM "public"."videos" AS t
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" = 'PROCESSING'
-   ORDER BY t."id"
-   FOR NO KEY UPDATE
+  SELECT l.row_token, r.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t.xmin::text AS row_token FROM "public"."videos" AS t
+            WHERE t."id" = r.key AND CASE WHEN t."analysis_status" = 'PROCESSING' THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
-  SELECT l.key, r.*, k.failures
-    FROM locked AS l JOIN r ON r.id = l.id
-    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ($1::text[])
-   WHERE k.claim_id = r.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE'
-   FOR NO KEY UPDATE OF k
+  SELECT l.*, k.failures
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.failures FROM unstuck.claims AS k
+            WHERE k.source = 'public.videos' AND k.job_id = l.id
+              AND CASE WHEN k.claim_id = l.claim_id AND k.worker_id = $3::uuid AND k.state = 'ACTIVE' THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'METADATA_EXTRACTING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM mine AS m
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = m.key
-  RETURNING m.id, m.started
+   WHERE t."id" = ANY (ARRAY[m.key])
+  RETURNING 'public.videos'::text AS source, m.id, m.started
 )
 UPDATE unstuck.claims AS k
    SET state = 'RELEASED', attempts = greatest(0, k.attempts - (NOT s.started)::int),
        ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
   FROM written AS s
- WHERE k.source = 'public.videos' AND k.job_id = s.id AND k.job_id = ANY ($1::text[])
+ WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
 RETURNING s.id;
 
 -- release_all
 WITH held AS MATERIALIZED (
-  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = 'public.videos' AND k.queue = 'videos'
-), keys AS MATERIALIZED (
-  SELECT ARRAY(SELECT h.job_id FROM held AS h) AS ids
+  SELECT k.job_id::bigint AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = 'public.videos' AND k.queue = 'videos' THEN true END
+   ORDER BY 1
 ), locked AS MATERIALIZED (
-  SELECT t."id" AS key, t."id"::text AS id FROM "public"."videos" AS t
-   WHERE t."id" = ANY ((SELECT ids FROM keys)::bigint[]) AND t."analysis_status" = 'PROCESSING'
-   ORDER BY t."id"
-   FOR NO KEY UPDATE
+  SELECT h.key, h.id
+    FROM held AS h CROSS JOIN LATERAL (
+           SELECT FROM "public"."videos" AS t
+            WHERE t."id" = h.key AND CASE WHEN t."analysis_status" = 'PROCESSING' THEN true END
+              FOR NO KEY UPDATE) AS l
 ), mine AS MATERIALIZED (
   SELECT l.key, l.id, k.claim_id
-    FROM locked AS l
-    JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = l.id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE'
-   FOR NO KEY UPDATE OF k
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT k.claim_id FROM unstuck.claims AS k
+            WHERE k.source = 'public.videos' AND k.job_id = l.id
+              AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN true END
+              FOR NO KEY UPDATE) AS k
 ), written AS (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'METADATA_EXTRACTING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM mine AS m
-   WHERE t."id" = ANY ((SELECT ids FROM keys)::bigint[]) AND t."id" = m.key
+   WHERE t."id" = ANY (ARRAY[m.key])
   RETURNING m.id, m.claim_id
+), told AS MATERIALIZED (
+  SELECT 'public.videos'::text AS source, h.id,
+         CASE WHEN h.id IN (SELECT w.id FROM written AS w) THEN 'RELEASED'
+              WHEN (SELECT t."analysis_status" = 'PROCESSING' FROM "public"."videos" AS t WHERE t."id" = h.key) IS NOT TRUE THEN 'DEAD' END AS state
+    FROM held AS h
 ), ended AS (
   UPDATE unstuck.claims AS k
-     SET state = CASE WHEN s.id IS NOT NULL THEN 'RELEASED' ELSE 'DEAD' END,
-         last_error = CASE WHEN s.id IS NOT NULL THEN k.last_error ELSE 'the row was changed by another program' END,
+     SET state = s.state,
+         last_error = CASE s.state WHEN 'RELEASED' THEN k.last_error ELSE 'the row was changed by another program' END,
          ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text
-    FROM held AS h LEFT JOIN written AS s ON s.id = h.job_id
-   WHERE k.source = 'public.videos' AND k.job_id = h.job_id AND k.job_id = ANY ((SELECT ids FROM keys)::text[])
-     AND k.worker_id = $1::uuid AND k.state = 'ACTIVE'
-     AND (s.id IS NOT NULL
-          OR (SELECT t."analysis_status" = 'PROCESSING' FROM "public"."videos" AS t WHERE t."id" = h.job_id::bigint) IS NOT TRUE)
+    FROM told AS s
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id AND CASE WHEN k.worker_id = $1::uuid AND k.state = 'ACTIVE' THEN s.state IS NOT NULL END
 )
-SELECT s.id, s.claim_id FROM written AS s;
+SELECT w.id, w.claim_id FROM written AS w;
 
 -- classify
 SELECT r.id,
@@ -235,19 +252,25 @@ SELECT r.id,
             WHEN l.waits THEN 'reset'
             ELSE 'fenced' END AS verdict
   FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.claims AS k ON k.source = 'public.videos' AND k.job_id = r.id AND k.job_id = ANY ($1::text[])
-  LEFT JOIN (SELECT t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running,
-                    t."analysis_status" IN ('METADATA_EXTRACTING', 'METADATA_EXTRACTED') AS waits, t."analysis_status" = 'ANALYSIS_FAILED' AS given_up
-               FROM "public"."videos" AS t WHERE t."id" = ANY ($1::text[]::bigint[])) AS l ON l.id = r.id;
+  LEFT JOIN LATERAL (
+         SELECT k.job_id, k.claim_id, k.worker_id, k.state, k.row_token FROM unstuck.claims AS k
+          WHERE k.source = 'public.videos' AND k.job_id = r.id
+          LIMIT 1) AS k ON true
+  LEFT JOIN LATERAL (
+         SELECT t."id"::text AS id, t.xmin::text AS row_token, t."analysis_status" = 'PROCESSING' AS running,
+                t."analysis_status" IN ('METADATA_EXTRACTING', 'METADATA_EXTRACTED') AS waits, t."analysis_status" = 'ANALYSIS_FAILED' AS given_up
+           FROM "public"."videos" AS t WHERE t."id" = r.id::bigint
+          LIMIT 1) AS l ON true;
 
 -- held
-WITH mine AS MATERIALIZED (
-  SELECT k.job_id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND k.source = 'public.videos' AND k.queue = 'videos'
+WITH held AS MATERIALIZED (
+  SELECT k.job_id::bigint AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
+   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = 'public.videos' AND k.queue = 'videos' THEN true END
+   ORDER BY 1
 )
-SELECT m.job_id AS id, m.claim_id FROM mine AS m
- WHERE (SELECT t."analysis_status" = 'PROCESSING' FROM "public"."videos" AS t WHERE t."id" = m.job_id::bigint)
- ORDER BY m.claim_id;
+SELECT h.id, h.claim_id FROM held AS h
+ WHERE (SELECT t."analysis_status" = 'PROCESSING' FROM "public"."videos" AS t WHERE t."id" = h.key)
+ ORDER BY h.claim_id;
 
 -- stuck
 WITH ask AS (
@@ -308,20 +331,22 @@ SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:
 
 -- reset
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[]) AS r(id, token)
+  SELECT u.id::bigint AS key, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
+   ORDER BY 1
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), locked AS MATERIALIZED (
-  SELECT t."id", t."id"::text AS unstuck_id, t.xmin::text AS unstuck_token, (t."updated_at" AT TIME ZONE 'Europe/Berlin') AS unstuck_touched
-    FROM "public"."videos" AS t
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."analysis_status" = 'PROCESSING'
-   ORDER BY t."id"
-   FOR NO KEY UPDATE SKIP LOCKED
+  SELECT r.key AS unstuck_key, l.*
+    FROM r CROSS JOIN LATERAL (
+           SELECT t."id", t."id"::text AS unstuck_id, (t."updated_at" AT TIME ZONE 'Europe/Berlin') AS unstuck_touched
+             FROM "public"."videos" AS t
+            WHERE t."id" = r.key AND CASE WHEN t."analysis_status" = 'PROCESSING' AND t.xmin::text = r.token THEN true END
+              FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), found AS (
-  SELECT t."id" AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
+  SELECT t.unstuck_key AS key, t.unstuck_id AS id, c.claim_id, c.worker_id,
          CASE WHEN c.worker_id IS NULL THEN t.unstuck_touched ELSE c.claimed_at END AS since,
          true AND coalesce(c.recoveries, 0) >= $5::int AS poisoned
-    FROM locked AS t JOIN r ON r.id = t.unstuck_id AND r.token = t.unstuck_token
+    FROM locked AS t
     LEFT JOIN LATERAL (
          SELECT k.claim_id, CASE WHEN k.state = 'ACTIVE' THEN k.worker_id END AS worker_id, k.claimed_at,
                 CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END AS recoveries
@@ -364,7 +389,7 @@ WITH r AS MATERIALIZED (
   UPDATE "public"."videos" AS t
      SET "analysis_status" = CASE WHEN v.poisoned THEN 'ANALYSIS_FAILED'::text ELSE 'METADATA_EXTRACTING'::text END, "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM judged AS v
-   WHERE t."id" = ANY ($1::text[]::bigint[]) AND t."id" = v.key AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
+   WHERE t."id" = ANY (ARRAY[v.key]) AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
   RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
