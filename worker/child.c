@@ -60,6 +60,8 @@ struct children {
 	struct child *first;
 	size_t count;
 	char oom_score_adj[16];	/* for children; "" when ours cannot be read */
+	sigset_t reset;		/* what children do not inherit; known from the first start on */
+	bool started;		/* the first one */
 	char chunk[READ_MAX];
 };
 
@@ -337,10 +339,13 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	struct child *c = xcalloc(1, sizeof *c);
 	struct launch l = {
 		.path = spec->path, .argv = spec->argv, .envp = spec->envp,
-		.oom_score_adj = all->oom_score_adj, .fds = { -1, -1, -1 }, .parent = getpid(),
+		.oom_score_adj = all->oom_score_adj, .fds = { -1, -1, -1 }, .reset = &all->reset, .parent = getpid(),
 	};
 	int failed;
 
+	if (!all->started)
+		launch_find_signals(&all->reset);
+	all->started = true;
 	c->all = all;
 	c->events = *events;
 	c->arg = arg;

@@ -4,7 +4,8 @@
  * Own process group; default signal dispositions and an empty mask (SIGPIPE
  * too); only fds 0, 1 and 2; ended by the kernel when the worker dies
  * (PR_SET_PDEATHSIG KILL); more likely than the worker to be chosen when memory runs out.
- * The executable is started directly, no shell.
+ * The executable is started directly, no shell. Signals are to be caught and ignored
+ * before the first start: later changes of that would reach children.
  *
  * A child is over when it has exited and its output has ended, in either
  * order; a grandchild that keeps the pipe gets CHILD_DRAIN_TIME, then the whole
