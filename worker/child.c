@@ -516,7 +516,7 @@ static void child_tell_over(struct child *c, int status)
 		c->events.over(c->arg, &end);
 }
 
-/* The caller has it no more. Only from the top of the loop: over() may start others, and nobody is in the middle of one. */
+/* It is freed. Only called from the top of the loop, where nobody is in the middle of a child. */
 static void child_end(struct child *c)
 {
 	int status;
@@ -544,20 +544,18 @@ static void child_exited(struct child *c)
 	children_arm(c->all, c->ended + CHILD_DRAIN_TIME);
 }
 
-/* Exits are only looked at here: what else is left of its group keeps its number ours. True: it has exited. */
-static bool child_look(struct child *c)
+static void child_look(struct child *c)
 {
 	siginfo_t info = { .si_pid = 0 };
 
 	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
 		c->pid = 0;	/* somebody else reaped it: neither its number nor its status is ours */
 	else if (info.si_pid == 0)
-		return false;
+		return;
 	child_exited(c);
-	return true;
 }
 
-/* One by one: for exits that are not to be seen otherwise. */
+/* Ask about one after the other: for exits that the kernel does not name, because a DRAINING one or nobody stands there. */
 static void children_search(struct children *all)
 {
 	struct child *c, *next;
@@ -571,9 +569,10 @@ static void children_search(struct children *all)
 }
 
 /*
- * Whoever has exited, one by one as the kernel names them; processes that were given to us (as PID 1,
- * or as a subreaper) are reaped. A child that is DRAINING stands before all others until it has gone. No more in one
- * go than there are: those that over() starts meanwhile have a SIGCHLD of their own.
+ * Whoever has exited, as the kernel names them; processes that were given to us (as PID 1, or as a
+ * subreaper) are reaped. Nobody is reaped before all of it is over, so a DRAINING child stands before
+ * all others until it has gone. No more in one go than there are: those that over() starts
+ * meanwhile have a SIGCHLD of their own.
  */
 static void children_take_exits(struct children *all)
 {
@@ -597,8 +596,8 @@ static void children_take_exits(struct children *all)
 		child_exited(c);
 		seen++;
 	}
-	if (seen == 0 && all->count > 0 && all->search_at == USEC_NEVER) {
-		all->search_at = clock_now() + SEARCH_PAUSE;	/* seen in an earlier turn, or gone behind our back */
+	if (all->count > 0 && all->search_at == USEC_NEVER) {
+		all->search_at = clock_now() + SEARCH_PAUSE;	/* one may have gone behind our back */
 		children_arm(all, all->search_at);
 	}
 }
