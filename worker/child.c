@@ -625,7 +625,7 @@ usec_t children_advance(struct children *all, usec_t now)
 	if (c)
 		next = usec_min(next, child_deadline(c));
 	TAILQ_FOREACH(c, &all->list[CHILD_DRAINING], link) {
-		if (now < child_deadline(c)) {
+		if (now < child_deadline(c)) {	/* NOLINT: who was freed is in no list any more */
 			next = usec_min(next, child_deadline(c));
 			break;
 		}
