@@ -85,6 +85,9 @@ demo:
 # bench/x.c with a main() of its own each, but for what all share. WORK=a, or WORK="a d", runs single works.
 BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/must.c bench/layout.c,$(wildcard bench/*.c)))
 $(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/obj/bench/must.o $(BUILD)/obj/bench/layout.o
+$(BUILD)/bench/child: $(BUILD)/libworker.a $(BUILD)/libcommon.a
+$(BUILD)/obj/bench/child.o: ALL_CPPFLAGS += -Iworker
+$(BENCH):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 bench:

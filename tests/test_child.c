@@ -248,6 +248,35 @@ START_TEST(stdin_that_nobody_reads_is_no_error)
 }
 END_TEST
 
+/* The loop does not turn before the child has gone. */
+START_TEST(an_input_that_fits_in_the_pipe_needs_nobody_to_feed_it)
+{
+	struct seen s = { 0 };
+	char *input = pattern(60 * 1000);
+	struct child *c = start_sh(&s, "cat | wc -c", input, false);
+
+	must_happen(process_state(child_pid(c)) == 'Z', 5000);
+	must_end(&s, 0);
+	ck_assert_int_eq(atoi(buf_text(&s.out)), 60 * 1000);
+	seen_release(&s);
+}
+END_TEST
+
+START_TEST(output_arrives_while_the_child_runs_on)
+{
+	struct seen s = { 0 };
+	struct child *c = start_sh(&s, "echo early; echo error >&2; exec sleep 1000", NULL, false);
+
+	must_turn_until(s.out.len > 0 && s.lines_len > 0);
+	ck_assert_str_eq(buf_text(&s.out), "early\n");
+	ck_assert_str_eq(buf_text(&s.lines), "error|");
+	ck_assert_int_eq(s.overs, 0);
+	child_signal(c, SIGKILL);
+	must_end_by(&s, SIGKILL);
+	seen_release(&s);
+}
+END_TEST
+
 START_TEST(no_input_is_an_empty_stdin)
 {
 	struct seen s = { 0 };
@@ -435,6 +464,78 @@ START_TEST(a_grandchild_that_let_go_of_the_pipe_is_ended_too)
 }
 END_TEST
 
+static usec_t stopped_at;
+
+static usec_t stopped_clock(void)
+{
+	return stopped_at;
+}
+
+/* It has exited and is not reaped: the kernel names it first. While the clock stands, it stays so. */
+START_TEST(one_that_is_held_up_by_a_grandchild_holds_up_nobody)
+{
+	usec_t (*clock)(void) = clock_now;
+	struct seen held = { 0 }, s[5] = { 0 };
+	struct child *c;
+
+	stopped_at = clock_now();
+	clock_now = stopped_clock;
+	c = start_sh(&held, "sleep 1000 & exit 4", NULL, false);
+	must_turn_until(process_state(child_pid(c)) == 'Z');
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		start_sh(&s[i], "echo hello; exit 5", NULL, false);
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
+		must_end(&s[i], 5);
+		ck_assert_str_eq(buf_text(&s[i].out), "hello\n");
+		seen_release(&s[i]);
+	}
+	ck_assert_int_eq(held.overs, 0);
+	clock_now = clock;
+	must_end(&held, 4);
+	must_turn_until(waitpid(-1, NULL, WNOHANG) == -1);
+	seen_release(&held);
+}
+END_TEST
+
+START_TEST(exits_that_come_together_are_all_seen)
+{
+	static struct seen s[100];
+	pid_t pids[ARRAY_SIZE(s)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		pids[i] = child_pid(start_sh(&s[i], "echo hello", NULL, false));
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		must_happen(process_state(pids[i]) == 'Z', 20000);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	ck_assert_uint_eq(children_count(all), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
+		must_end(&s[i], 0);
+		ck_assert_str_eq(buf_text(&s[i].out), "hello\n");
+		seen_release(&s[i]);
+	}
+	must_have_no_child_process();
+}
+END_TEST
+
+START_TEST(one_that_somebody_else_reaped_is_missed_among_many)
+{
+	struct seen gone = { 0 }, ended = { 0 }, runs = { 0 };
+	struct child *c = start_sh(&gone, "exit 0", NULL, false), *running;
+
+	running = start_sh(&runs, "exec sleep 1000", NULL, false);
+	ck_assert_int_eq(waitpid(child_pid(c), NULL, 0), child_pid(c));
+	start_sh(&ended, "exit 6", NULL, false);
+	must_end(&ended, 6);
+	must_end_by(&gone, SIGKILL);
+	ck_assert_int_eq(runs.overs, 0);
+	child_signal(running, SIGKILL);
+	must_end_by(&runs, SIGKILL);
+	seen_release(&gone);
+	seen_release(&ended);
+	seen_release(&runs);
+}
+END_TEST
+
 START_TEST(kill_ends_the_group_that_ignores_term)
 {
 	struct seen s = { 0 };
@@ -599,6 +700,7 @@ START_TEST(a_child_starts_clean)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGRTMIN + 3, SIG_IGN);
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGUSR1);
 	sigaddset(&blocked, SIGTERM);
@@ -820,6 +922,8 @@ int main(void)
 	tcase_add_test(pipes, what_goes_in_comes_out);
 	tcase_add_test(pipes, much_output_arrives_whole);
 	tcase_add_test(pipes, stdin_that_nobody_reads_is_no_error);
+	tcase_add_test(pipes, an_input_that_fits_in_the_pipe_needs_nobody_to_feed_it);
+	tcase_add_test(pipes, output_arrives_while_the_child_runs_on);
 	tcase_add_test(pipes, no_input_is_an_empty_stdin);
 	tcase_add_test(pipes, a_kept_stdin_takes_more_until_it_is_closed);
 	tcase_add_test(pipes, a_child_that_does_not_read_fills_its_buffer_and_no_more);
@@ -834,6 +938,9 @@ int main(void)
 	tcase_add_test(end, output_after_the_exit_still_counts);
 	tcase_add_test(end, a_grandchild_that_holds_the_pipe_is_ended);
 	tcase_add_test(end, a_grandchild_that_let_go_of_the_pipe_is_ended_too);
+	tcase_add_test(end, one_that_is_held_up_by_a_grandchild_holds_up_nobody);
+	tcase_add_test(end, exits_that_come_together_are_all_seen);
+	tcase_add_test(end, one_that_somebody_else_reaped_is_missed_among_many);
 	tcase_add_test(end, kill_ends_the_group_that_ignores_term);
 	tcase_add_test(end, an_exited_child_is_not_reaped_while_its_group_may_be_signalled);
 	tcase_add_test(end, the_worker_reaps_what_others_left_behind);

@@ -6,12 +6,16 @@
  * Not here:   becoming another program (launch.c), finding it (child_find.c), what
  *             is run and why, time limits (exec.c).
  *
- *   started --- exit seen (not reaped) ---+
- *      |                                  +--> over: group killed, reaped, over(), freed
- *      +--- stdout and stderr ended ------+
- *           (or CHILD_DRAIN_TIME after the exit)
+ *   NEW ---------+
+ *    | WATCH_AFTER, or stdin is kept
+ *    v           |
+ *   WATCHED -----+--- exit seen, output ended -------------------------+--> group killed, reaped, over(), freed
+ *                |                                                     |
+ *                +--- exit seen ---> DRAINING --- output ended, or ----+
+ *                                                 CHILD_DRAIN_TIME after the exit
  *
- * Reading and SIGCHLD note facts; children_turn() decides who is over.
+ * Most processes are short: nobody waits for the output of a NEW one, it is read
+ * when its exit is seen. What each exit costs does not depend on how many children there are.
  */
 #include "child.h"
 
@@ -21,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,15 +37,26 @@
 #define INPUT_KEEP (256 * 1024)	/* an input buffer that had to grow further is given back */
 #define OOM_MORE 500		/* children are to be chosen before the worker */
 #define REAP_TIME (2 * SEC)	/* at the very end */
+#define WATCH_AFTER (20 * MSEC)	/* what lives longer than this is worth an event for each of its pipes */
+#define SEARCH_PAUSE (100 * MSEC)	/* between searches for children that somebody else reaped */
+#define PIDS 1024		/* buckets */
+
+enum child_state {
+	CHILD_NEW,	/* no event is set for its output */
+	CHILD_WATCHED,	/* its output is read as it comes */
+	CHILD_DRAINING,	/* exited but not reaped: its number is still ours; output is read as it comes */
+	CHILD_STATES
+};
 
 struct child {
 	struct children *all;
-	struct child *next, *prev;
+	enum child_state state;
+	TAILQ_ENTRY(child) link;	/* in the list of its state */
+	LIST_ENTRY(child) same;		/* in the bucket of its number */
 	struct child_events events;
 	void *arg;
 
 	pid_t pid;		/* 0 once reaped */
-	bool exited;		/* but not reaped: its number is still ours */
 	usec_t started, ended;
 
 	int in_fd, out_fd, err_fd;	/* -1: closed, or ended */
@@ -53,20 +69,55 @@ struct child {
 	struct buf tail;	/* the end of stderr, cut to CHILD_TAIL now and then */
 };
 
+TAILQ_HEAD(child_list, child);
+LIST_HEAD(child_bucket, child);
+
 struct children {
 	struct event_base *base;
 	struct event *sigchld;
-	struct event *turn;	/* active: children_turn() runs in this loop turn; timer: drain deadline */
-	struct child *first;
+	struct event *turn;	/* active: children_turn() runs in this loop turn; timer: the next deadline */
+	struct child_list list[CHILD_STATES];	/* each in the order of coming to it: the first one's deadline is the next */
+	struct child_bucket pids[PIDS];
 	size_t count;
+	usec_t search_at;	/* USEC_NEVER: no reason to */
+	usec_t timer_at;	/* of turn; USEC_NEVER: none is set */
 	char oom_score_adj[16];	/* for children; "" when ours cannot be read */
+	sigset_t reset;		/* what children do not inherit; known from the first start on */
+	bool started;		/* the first one */
 	char chunk[READ_MAX];
 };
 
-/* Something may be over: look at all children before the loop sleeps. */
+/* Look for those that are over before the loop sleeps. */
 static void children_touch(struct children *all)
 {
 	event_active(all->turn, EV_TIMEOUT, 1);
+}
+
+/* Its output may have ended. That matters to one that has exited; the others have a SIGCHLD to come. */
+static void child_touch(const struct child *c)
+{
+	if (c->state == CHILD_DRAINING)
+		children_touch(c->all);
+}
+
+/* A turn at this time at the latest. */
+static void children_arm(struct children *all, usec_t at)
+{
+	usec_t now, in;
+
+	if (at >= all->timer_at)
+		return;
+	now = clock_now();
+	in = at > now ? at - now : 0;
+	event_add(all->turn, &(struct timeval){ .tv_sec = (time_t)(in / SEC), .tv_usec = (suseconds_t)(in % SEC) });
+	all->timer_at = at;
+}
+
+static void child_enter(struct child *c, enum child_state state)
+{
+	TAILQ_REMOVE(&c->all->list[c->state], c, link);
+	TAILQ_INSERT_TAIL(&c->all->list[state], c, link);
+	c->state = state;
 }
 
 static void pipe_close(int *fd, struct event **event)
@@ -81,6 +132,19 @@ static void pipe_close(int *fd, struct event **event)
 
 /* ---- stdin ---- */
 
+static void child_on_writable(evutil_socket_t fd, short what, void *arg);
+
+/* Only a child that does not read at once needs one. */
+static void child_wait_writable(struct child *c)
+{
+	if (!c->in)
+		c->in = event_new(c->all->base, c->in_fd, EV_WRITE, child_on_writable, c);
+	if (!c->in || event_add(c->in, NULL) < 0) {
+		child_signal(c, SIGKILL);	/* half an input is none */
+		pipe_close(&c->in_fd, &c->in);
+	}
+}
+
 static void child_push(struct child *c)
 {
 	while (c->in_fd >= 0 && c->input_at < c->input.len) {
@@ -89,8 +153,9 @@ static void child_push(struct child *c)
 		if (n >= 0) {
 			c->input_at += (size_t)n;
 		} else if (errno == EAGAIN) {
-			event_add(c->in, NULL);
-			return;
+			child_wait_writable(c);
+			if (c->in_fd >= 0)
+				return;
 		} else if (errno != EINTR) {
 			pipe_close(&c->in_fd, &c->in);	/* it does not read all of it: its own business */
 		}
@@ -118,8 +183,18 @@ bool child_is_writable(const struct child *c)
 	return c->in_fd >= 0 && c->keep_stdin && child_unwritten(c) < CHILD_WRITE_MAX;
 }
 
+/* What fits in the pipe. 0 for an error too: child_push() will find it again. */
+static size_t child_write_now(const struct child *c, const char *data, size_t len)
+{
+	ssize_t n = len > 0 ? write(c->in_fd, data, len) : 0;
+
+	return n > 0 ? (size_t)n : 0;
+}
+
 bool child_write(struct child *c, const char *data, size_t len)
 {
+	size_t at = 0;
+
 	if (!child_is_writable(c))
 		return false;
 	if (c->input_at > c->input.len / 2) {	/* not each time: a byte is moved once at most */
@@ -127,16 +202,10 @@ bool child_write(struct child *c, const char *data, size_t len)
 		c->input.len -= c->input_at;
 		c->input_at = 0;
 	}
-	if (child_unwritten(c) == 0) {		/* straight into the pipe; an error is found again by child_push() */
-		ssize_t n = write(c->in_fd, data, len);
-
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-	if (len > 0) {
-		buf_add(&c->input, data, len);
+	if (child_unwritten(c) == 0)
+		at = child_write_now(c, data, len);
+	if (at < len) {
+		buf_add(&c->input, data + at, len - at);
 		child_push(c);
 	}
 	return true;
@@ -172,25 +241,29 @@ static size_t child_read(struct child *c, int *fd, struct event **event)
 		return (size_t)n;
 	if (n == 0 || errno != EAGAIN) {
 		pipe_close(fd, event);
-		children_touch(c->all);
+		child_touch(c);
 	}
 	return 0;
 }
 
-static void child_on_stdout(evutil_socket_t fd, short what, void *arg)
+static void child_read_stdout(struct child *c)
 {
-	struct child *c = arg;
 	size_t n = child_read(c, &c->out_fd, &c->out);
 
-	(void)fd, (void)what;
 	if (n > 0 && c->events.output)
 		c->events.output(c->arg, c->all->chunk, n);
+}
+
+static void child_on_stdout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	child_read_stdout(arg);
 }
 
 void child_stop_reading(struct child *c)
 {
 	pipe_close(&c->out_fd, &c->out);
-	children_touch(c->all);
+	child_touch(c);
 }
 
 static void child_tell_line(struct child *c, const char *line, size_t len)
@@ -241,16 +314,39 @@ static void child_take_tail(struct child *c, const char *data, size_t len)
 	}
 }
 
-static void child_on_stderr(evutil_socket_t fd, short what, void *arg)
+static void child_read_stderr(struct child *c)
 {
-	struct child *c = arg;
 	size_t n = child_read(c, &c->err_fd, &c->err);
 
-	(void)fd, (void)what;
 	child_take_tail(c, c->all->chunk, n);
 	child_take_lines(c, c->all->chunk, n);
 	if (c->err_fd < 0)
 		child_flush_line(c);
+}
+
+static void child_on_stderr(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	child_read_stderr(arg);
+}
+
+/* An event for each pipe that has not ended. What cannot be watched must not succeed with half its output. */
+static void child_watch(struct child *c)
+{
+	struct { int *fd; struct event **event; event_callback_fn call; } ends[2] = {
+		{ &c->out_fd, &c->out, child_on_stdout },
+		{ &c->err_fd, &c->err, child_on_stderr },
+	};
+
+	for (int i = 0; i < 2; i++) {
+		if (*ends[i].fd < 0 || *ends[i].event)
+			continue;
+		*ends[i].event = event_new(c->all->base, *ends[i].fd, EV_READ | EV_PERSIST, ends[i].call, c);
+		if (!*ends[i].event || event_add(*ends[i].event, NULL) < 0) {
+			child_signal(c, SIGKILL);
+			pipe_close(ends[i].fd, ends[i].event);
+		}
+	}
 }
 
 /* ---- starting ---- */
@@ -275,14 +371,10 @@ static int pipe_open(int fds[2], int ours)
 	return fcntl(fds[ours], F_SETFL, O_NONBLOCK);
 }
 
-/* The three pipes: theirs[] for the new process, our ends watched. 0, or -1 and errno. */
+/* The three pipes: theirs[] for the new process. 0, or -1 and errno. */
 static int child_open_pipes(struct child *c, int theirs[3])
 {
-	struct { int ours, *fd; struct event **event; event_callback_fn call; short what; } ends[3] = {
-		{ 1, &c->in_fd, &c->in, child_on_writable, EV_WRITE },
-		{ 0, &c->out_fd, &c->out, child_on_stdout, EV_READ | EV_PERSIST },
-		{ 0, &c->err_fd, &c->err, child_on_stderr, EV_READ | EV_PERSIST },
-	};
+	struct { int ours, *fd; } ends[3] = { { 1, &c->in_fd }, { 0, &c->out_fd }, { 0, &c->err_fd } };
 
 	for (int i = 0; i < 3; i++) {
 		int fds[2] = { -1, -1 };
@@ -291,9 +383,6 @@ static int child_open_pipes(struct child *c, int theirs[3])
 		*ends[i].fd = fds[ends[i].ours];
 		theirs[i] = fds[!ends[i].ours];
 		if (failed < 0)
-			return -1;
-		*ends[i].event = event_new(c->all->base, *ends[i].fd, ends[i].what, ends[i].call, c);
-		if (!*ends[i].event || (i > 0 && event_add(*ends[i].event, NULL) < 0))
 			return -1;
 	}
 	return 0;
@@ -310,24 +399,33 @@ static void child_free(struct child *c)
 	free(c);
 }
 
+static struct child_bucket *children_bucket(struct children *all, pid_t pid)
+{
+	return &all->pids[(unsigned)pid % PIDS];
+}
+
+static struct child *children_find(struct children *all, pid_t pid)
+{
+	struct child *c;
+
+	LIST_FOREACH(c, children_bucket(all, pid), same)
+		if (c->pid == pid)
+			return c;
+	return NULL;
+}
+
 static void children_link(struct children *all, struct child *c)
 {
-	c->next = all->first;
-	if (all->first)
-		all->first->prev = c;
-	all->first = c;
+	c->state = CHILD_NEW;
+	TAILQ_INSERT_TAIL(&all->list[c->state], c, link);
+	LIST_INSERT_HEAD(children_bucket(all, c->pid), c, same);
 	all->count++;
 }
 
 static void children_unlink(struct children *all, struct child *c)
 {
-	if (c->next)
-		c->next->prev = c->prev;
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		all->first = c->next;
-	c->next = c->prev = NULL;
+	TAILQ_REMOVE(&all->list[c->state], c, link);
+	LIST_REMOVE(c, same);
 	all->count--;
 }
 
@@ -337,19 +435,26 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	struct child *c = xcalloc(1, sizeof *c);
 	struct launch l = {
 		.path = spec->path, .argv = spec->argv, .envp = spec->envp,
-		.oom_score_adj = all->oom_score_adj, .fds = { -1, -1, -1 }, .parent = getpid(),
+		.oom_score_adj = all->oom_score_adj, .fds = { -1, -1, -1 }, .reset = &all->reset, .parent = getpid(),
 	};
+	size_t fed = 0;
 	int failed;
 
+	if (!all->started)
+		launch_find_signals(&all->reset);
+	all->started = true;
 	c->all = all;
 	c->events = *events;
 	c->arg = arg;
 	c->in_fd = c->out_fd = c->err_fd = -1;
+	c->keep_stdin = spec->keep_stdin;
 	failed = child_open_pipes(c, l.fds);
-	if (failed < 0)
+	if (failed < 0) {
 		error_set(err, ERR_SYS, "%s cannot be started: no pipes: %s", spec->path, strerror(errno));
-	else
+	} else {
+		fed = child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
 		failed = launch(&l, &c->pid, err);
+	}
 	for (int i = 0; i < 3; i++)
 		if (l.fds[i] >= 0)
 			close(l.fds[i]);
@@ -358,10 +463,15 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 		return NULL;
 	}
 	c->started = clock_now();
-	c->keep_stdin = spec->keep_stdin;
-	buf_add(&c->input, spec->input, spec->input_len);
 	children_link(all, c);
+	if (fed < spec->input_len)
+		buf_add(&c->input, spec->input + fed, spec->input_len - fed);
 	child_push(c);
+	if (c->keep_stdin) {
+		child_watch(c);
+		child_enter(c, CHILD_WATCHED);
+	}
+	children_arm(all, c->started + WATCH_AFTER);
 	return c;
 }
 
@@ -377,27 +487,6 @@ pid_t child_pid(const struct child *c)
 }
 
 /* ---- the end ---- */
-
-static usec_t child_drain_deadline(const struct child *c)
-{
-	return c->exited && child_is_reading(c) ? c->ended + CHILD_DRAIN_TIME : USEC_NEVER;
-}
-
-/* Exits are only looked at here; a process is reaped when all of it is over. */
-static void child_look(struct child *c)
-{
-	siginfo_t info = { .si_pid = 0 };
-
-	if (c->exited)
-		return;
-	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
-		c->pid = 0;	/* somebody else reaped it: neither its number nor its status is ours */
-	else if (info.si_pid == 0)
-		return;
-	c->exited = true;
-	c->ended = clock_now();
-	children_touch(c->all);
-}
 
 /*
  * End what is left of the group while its number is still ours, then reap. Its
@@ -427,50 +516,118 @@ static void child_tell_over(struct child *c, int status)
 		c->events.over(c->arg, &end);
 }
 
-static bool children_have(const struct children *all, pid_t pid)
+/* It is freed. Only called from the top of the loop, where nobody is in the middle of a child. */
+static void child_end(struct child *c)
 {
-	for (const struct child *c = all->first; c; c = c->next)
-		if (c->pid == pid)
-			return true;
-	return false;
+	int status;
+
+	children_unlink(c->all, c);
+	status = child_reap(c);
+	child_tell_over(c, status);
+	child_free(c);
+}
+
+/* What it left in its pipes is read, and with it their end: then it is over. */
+static void child_exited(struct child *c)
+{
+	c->ended = clock_now();
+	for (int i = 0; i < 2 && c->out_fd >= 0; i++)
+		child_read_stdout(c);
+	for (int i = 0; i < 2 && c->err_fd >= 0; i++)
+		child_read_stderr(c);
+	if (!child_is_reading(c)) {
+		child_end(c);
+		return;
+	}
+	child_watch(c);		/* more than a pipe holds, or somebody it left behind has it open */
+	child_enter(c, CHILD_DRAINING);
+	children_arm(c->all, c->ended + CHILD_DRAIN_TIME);
+}
+
+static void child_look(struct child *c)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		c->pid = 0;	/* somebody else reaped it: neither its number nor its status is ours */
+	else if (info.si_pid == 0)
+		return;
+	child_exited(c);
+}
+
+/* Ask about one after the other: for exits that the kernel does not name, because a DRAINING one or nobody stands there. */
+static void children_search(struct children *all)
+{
+	struct child *c, *next;
+
+	all->search_at = USEC_NEVER;
+	for (int state = CHILD_NEW; state <= CHILD_WATCHED; state++)
+		for (c = TAILQ_FIRST(&all->list[state]); c; c = next) {
+			next = TAILQ_NEXT(c, link);
+			child_look(c);
+		}
 }
 
 /*
- * Reap processes that were given to us (as PID 1, or as a subreaper). One of ours
- * that waits for its end stands before the others: they come when it has gone.
+ * Whoever has exited, as the kernel names them; processes that were given to us (as PID 1, or as a
+ * subreaper) are reaped. Nobody is reaped before all of it is over, so a DRAINING child stands before
+ * all others until it has gone. No more in one go than there are: those that over() starts
+ * meanwhile have a SIGCHLD of their own.
  */
-static void children_reap_strays(struct children *all)
+static void children_take_exits(struct children *all)
 {
-	for (;;) {
-		siginfo_t info = { .si_pid = 0 };
+	size_t seen = 0, max = all->count;
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0 ||
-		    children_have(all, info.si_pid))
+	while (seen <= max) {
+		siginfo_t info = { .si_pid = 0 };
+		struct child *c;
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+			break;
+		c = children_find(all, info.si_pid);
+		if (!c) {
+			waitpid(info.si_pid, NULL, WNOHANG);
+			continue;
+		}
+		if (c->state == CHILD_DRAINING) {
+			children_search(all);
 			return;
-		waitpid(info.si_pid, NULL, WNOHANG);
+		}
+		child_exited(c);
+		seen++;
+	}
+	if (all->count > 0 && all->search_at == USEC_NEVER) {
+		all->search_at = clock_now() + SEARCH_PAUSE;	/* one may have gone behind our back */
+		children_arm(all, all->search_at);
 	}
 }
 
 static void children_on_sigchld(evutil_socket_t fd, short what, void *arg)
 {
-	struct children *all = arg;
-
 	(void)fd, (void)what;
-	for (struct child *c = all->first; c; c = c->next)
-		child_look(c);
-	children_reap_strays(all);
+	children_take_exits(arg);
+}
+
+static usec_t child_deadline(const struct child *c)
+{
+	return c->state == CHILD_NEW ? c->started + WATCH_AFTER : c->ended + CHILD_DRAIN_TIME;
 }
 
 usec_t children_advance(struct children *all, usec_t now)
 {
-	usec_t next = USEC_NEVER;
+	usec_t next = all->search_at;
+	struct child *c;
 
-	for (struct child *c = all->first; c; c = c->next) {
-		usec_t deadline = child_drain_deadline(c);
-
-		if (now < deadline) {
-			next = usec_min(next, deadline);
-			continue;
+	while ((c = TAILQ_FIRST(&all->list[CHILD_NEW])) != NULL && now >= child_deadline(c)) {
+		child_watch(c);
+		child_enter(c, CHILD_WATCHED);
+	}
+	if (c)
+		next = usec_min(next, child_deadline(c));
+	TAILQ_FOREACH(c, &all->list[CHILD_DRAINING], link) {
+		if (now < child_deadline(c)) {	/* NOLINT: who was freed is in no list any more */
+			next = usec_min(next, child_deadline(c));
+			break;
 		}
 		/* somebody it left behind holds its output */
 		pipe_close(&c->out_fd, &c->out);
@@ -480,45 +637,26 @@ usec_t children_advance(struct children *all, usec_t now)
 	return next;
 }
 
-/* Take those that are over out of the list. */
-static struct child *children_take_over(struct children *all)
-{
-	struct child *over = NULL, *next;
-
-	for (struct child *c = all->first; c; c = next) {
-		next = c->next;
-		if (!c->exited || child_is_reading(c))
-			continue;
-		children_unlink(all, c);
-		c->next = over;
-		over = c;
-	}
-	return over;
-}
-
 static void children_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct children *all = arg;
-	usec_t now = clock_now(), next = children_advance(all, now);
-	struct child *over = children_take_over(all);
+	struct child *c, *next;
+	bool ended = false;
 
 	(void)fd, (void)what;
-	event_del(all->turn);
-	if (next != USEC_NEVER) {
-		struct timeval wait = { .tv_sec = (time_t)((next - now) / SEC),
-		                        .tv_usec = (suseconds_t)((next - now) % SEC) };
-
-		event_add(all->turn, &wait);
+	all->timer_at = USEC_NEVER;	/* the loop took it off */
+	if (clock_now() >= all->search_at)
+		children_search(all);
+	for (c = TAILQ_FIRST(&all->list[CHILD_DRAINING]); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (child_is_reading(c))
+			continue;
+		child_end(c);
+		ended = true;
 	}
-	while (over) {
-		struct child *c = over;
-
-		over = c->next;
-		child_tell_over(c, child_reap(c));
-		child_free(c);
-		if (!over)
-			children_reap_strays(all);
-	}
+	if (ended)
+		children_take_exits(all);	/* those that stood behind it */
+	children_arm(all, children_advance(all, clock_now()));
 }
 
 /* ---- all of them ---- */
@@ -540,6 +678,9 @@ struct children *children_new(struct event_base *base, struct error *err)
 	struct children *all = xcalloc(1, sizeof *all);
 
 	all->base = base;
+	all->search_at = all->timer_at = USEC_NEVER;
+	for (int i = 0; i < CHILD_STATES; i++)
+		TAILQ_INIT(&all->list[i]);
 	read_oom_score_adj(all->oom_score_adj, sizeof all->oom_score_adj);
 	signal(SIGPIPE, SIG_IGN);
 	all->turn = event_new(base, -1, 0, children_turn, all);
@@ -564,17 +705,19 @@ static void child_reap_until(struct child *c, usec_t deadline)
 void children_free(struct children *all)
 {
 	usec_t deadline = clock_now() + REAP_TIME;
-	struct child *next;
+	struct child *c;
 
 	if (!all)
 		return;
-	for (struct child *c = all->first; c; c = c->next)
-		child_signal(c, SIGKILL);
-	for (struct child *c = all->first; c; c = next) {
-		next = c->next;
-		child_reap_until(c, deadline);
-		child_free(c);
-	}
+	for (int i = 0; i < CHILD_STATES; i++)
+		TAILQ_FOREACH(c, &all->list[i], link)
+			child_signal(c, SIGKILL);
+	for (int i = 0; i < CHILD_STATES; i++)
+		while ((c = TAILQ_FIRST(&all->list[i])) != NULL) {
+			children_unlink(all, c);
+			child_reap_until(c, deadline);
+			child_free(c);
+		}
 	if (all->sigchld)
 		event_free(all->sigchld);
 	if (all->turn)

@@ -4,7 +4,8 @@
  * Own process group; default signal dispositions and an empty mask (SIGPIPE
  * too); only fds 0, 1 and 2; ended by the kernel when the worker dies
  * (PR_SET_PDEATHSIG KILL); more likely than the worker to be chosen when memory runs out.
- * The executable is started directly, no shell.
+ * The executable is started directly, no shell. Signals are to be caught and ignored
+ * before the first start: later changes of that would reach children.
  *
  * A child is over when it has exited and its output has ended, in either
  * order; a grandchild that keeps the pipe gets CHILD_DRAIN_TIME, then the whole
@@ -29,7 +30,7 @@ struct child_spec {
 	const char *path;		/* executable, resolved (child_find) */
 	char *const *argv;
 	char *const *envp;
-	const char *input;		/* copied; written without blocking, then stdin is closed */
+	const char *input;		/* written without blocking, what does not fit is copied; then stdin is closed */
 	size_t input_len;
 	bool keep_stdin;		/* persistent: stdin stays open for child_write() */
 };
@@ -42,7 +43,7 @@ struct child_end {
 };
 
 struct child_events {
-	void (*output)(void *arg, const char *data, size_t len);	/* stdout, as it comes */
+	void (*output)(void *arg, const char *data, size_t len);	/* stdout, as it comes (20 ms after the start, or at the end) */
 	void (*line)(void *arg, const char *line, size_t len);		/* stderr, line by line; 4 KiB at most, longer ones in pieces */
 	void (*over)(void *arg, const struct child_end *end);		/* last; the child is freed afterwards by children */
 	void (*drained)(void *arg);					/* keep_stdin: what had to wait is written */
@@ -64,7 +65,7 @@ struct child;
 struct children *children_new(struct event_base *base, struct error *err);
 void children_free(struct children *all);	/* kills and reaps whatever is left (2 s at most); no callbacks */
 size_t children_count(const struct children *all);	/* started and not over */
-/* Drain deadlines; returns the next. children has a timer of its own: calling it is allowed, not needed. */
+/* Deadlines; returns the next. children has a timer of its own: calling it is allowed, not needed. */
 usec_t children_advance(struct children *all, usec_t now);
 
 /* NULL and err (errno text) when it cannot be started: fork or exec failed, no descriptors. */

@@ -8,6 +8,7 @@
 #include "handler.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "exec.h"
 #include "log.h"
@@ -142,7 +143,7 @@ static void env_pass(char **env, size_t *n, const char *name)
 	const char *value = getenv(name);
 
 	if (value != NULL)
-		env[(*n)++] = xasprintf("%s=%s", name, value);
+		env[(*n)++] = xstrdup(value - strlen(name) - 1);	/* from its NAME= on: that is how environ has it */
 }
 
 /* A clean environment: nothing of ours but what is listed here (the database's address never is). */

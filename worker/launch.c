@@ -40,13 +40,14 @@ static void launch_set_oom_score(const struct launch *l)
 	close(fd);
 }
 
-static void launch_reset_signals(void)
+static void launch_reset_signals(const struct launch *l)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t none;
 
 	for (int signo = 1; signo < NSIG; signo++)
-		sigaction(signo, &plain, NULL);
+		if (sigismember(l->reset, signo) == 1)
+			sigaction(signo, &plain, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -63,12 +64,22 @@ static void launch_exec(struct launch *l)
 			launch_fail(l, errno);
 	close_range(3, ~0U, 0);		/* ours are close-on-exec anyway; this is for what others opened */
 	launch_set_oom_score(l);
-	launch_reset_signals();
+	launch_reset_signals(l);
 	execve(l->path, l->argv, l->envp);
 	launch_fail(l, errno);
 }
 
 /* ---- on our side ---- */
+
+void launch_find_signals(sigset_t *out)
+{
+	struct sigaction now;
+
+	sigemptyset(out);
+	for (int signo = 1; signo < NSIG; signo++)
+		if (sigaction(signo, NULL, &now) == 0 && now.sa_handler != SIG_DFL)
+			sigaddset(out, signo);
+}
 
 /* A function of its own: no variable of the caller may live in a register that the new process changes. */
 __attribute__((noinline)) static pid_t launch_vfork(struct launch *l)

@@ -7,6 +7,7 @@
 #ifndef LAUNCH_H
 #define LAUNCH_H
 
+#include <signal.h>
 #include <sys/types.h>
 #include "error.h"
 
@@ -16,11 +17,15 @@ struct launch {
 	char *const *envp;
 	const char *oom_score_adj;	/* as text; "": left alone */
 	int fds[3];			/* to be its 0, 1 and 2; all above 2, close-on-exec */
+	const sigset_t *reset;		/* the signals that are not at their defaults (launch_find_signals) */
 	pid_t parent;			/* ours */
 	volatile int error;		/* errno of what failed; written by the new process */
 };
 
 /* The program runs (0), or there is no process (-1 and err). Not from two threads at once. */
 int launch(struct launch *l, pid_t *pid, struct error *err);
+
+/* Those that we catch or ignore. Asked once and not for each launch: it takes a system call a signal. */
+void launch_find_signals(sigset_t *out);
 
 #endif
