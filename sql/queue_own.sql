@@ -8,8 +8,8 @@
 -- * every write checks the token (claim_id, worker_id) on the version of the row that it changes: the fence
 --   stands in the WHERE of the UPDATE, which PostgreSQL asks again when it had to wait for somebody;
 -- * rows of a batch are written in the order of the key, so that two batches cannot deadlock;
--- * a batch meets the table by LATERAL with OFFSET 0, one look-up by the key a row whatever the statistics say, and the
---   UPDATE finds the row where that look-up saw it (ctid): no join that a planner could turn into a scan;
+-- * a batch finds its rows by the key, one look-up a row whatever the statistics say: = ANY of the keys, or, where
+--   each row is given something of its own, = ANY (ARRAY[x]), which can be searched by, as = can, but never hashed or merged;
 -- * running jobs are found by unstuck.batches or, claimed with few others, by jobs_alone. Whoever ends a
 --   run takes the batch off the row.
 
@@ -18,6 +18,8 @@
 -- jobs for later, which stand behind those that are due, are never read through.
 -- The worker's own row is locked (KEY SHARE, only when there is something to claim): its declaration of death either
 -- comes first, and nothing is claimed, or skips it. So no claim of a dead worker comes to light after its death.
+-- Rows are locked before they are changed, so a place (ctid) is as good as a key, and nearer. A join would give them a
+-- number in run order; it costs as much as a tenth of all, so they come as they lie, and one of them says the order.
 WITH RECURSIVE level(priority, run_at, id) AS (
   SELECT CASE WHEN $3::text IS NULL
               THEN (SELECT j.priority FROM unstuck.jobs AS j WHERE j.queue = {queue} AND j.waiting ORDER BY j.priority LIMIT 1)
@@ -28,65 +30,66 @@ WITH RECURSIVE level(priority, run_at, id) AS (
            WHERE j.queue = {queue} AND j.waiting AND j.priority > l.priority ORDER BY j.priority LIMIT 1), '-infinity', 0
     FROM level AS l WHERE l.priority IS NOT NULL
 ), picked AS MATERIALIZED (
-  SELECT p.*, row_number() OVER () AS n
+  SELECT array_agg(p.place) AS places, array_agg(p.id) AS ids, count(*) AS n,
+         (array_agg(p.priority))[count(*)] AS priority, (array_agg(p.run_at))[count(*)] AS run_at
     FROM (SELECT j.* FROM level AS l CROSS JOIN LATERAL (
-                   SELECT j.ctid AS tid, j.priority, j.run_at, j.id FROM unstuck.jobs AS j
+                   SELECT j.ctid AS place, j.priority, j.run_at, j.id FROM unstuck.jobs AS j
                     WHERE j.queue = {queue} AND j.waiting AND j.priority = l.priority AND j.run_at <= statement_timestamp()
                       AND (j.run_at, j.id) > (l.run_at, l.id)
                     ORDER BY j.run_at, j.id
                     LIMIT $1::int
                     FOR NO KEY UPDATE SKIP LOCKED) AS j
            LIMIT $1::int) AS p
-), me AS MATERIALIZED (
-  SELECT nextval('unstuck.claim_seq') AS first, (SELECT count(*) FROM picked) >= 10 AS listed
-    FROM unstuck.workers AS w
-   WHERE w.worker_id = $2::uuid AND EXISTS (SELECT 1 FROM picked)
-   FOR KEY SHARE
-), claimed AS (
-  UPDATE unstuck.jobs AS j
-     SET status = 'PROCESSING', claim_id = me.first + p.n - 1, batch = CASE WHEN me.listed THEN me.first END,
-         worker_id = $2::uuid, attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
-    FROM picked AS p, me
-   WHERE j.ctid = p.tid
-  RETURNING j.id, j.claim_id, j.attempts, j.failures, j.payload, j.batch, p.n
+), mine AS MATERIALIZED (
+  SELECT p.*, CASE WHEN p.n >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM picked AS p, unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND p.n > 0
+   FOR KEY SHARE OF w
 ), noted AS (
   INSERT INTO unstuck.batches (queue, worker_id, batch, ids)
-  SELECT {queue}, $2::uuid, b.first, b.ids FROM (SELECT min(c.batch) AS first, array_agg(c.id) AS ids FROM claimed AS c) AS b
-   WHERE b.first IS NOT NULL
+  SELECT {queue}, $2::uuid, m.batch, m.ids FROM mine AS m WHERE m.batch IS NOT NULL
 )
-SELECT c.id::text AS id, c.claim_id, c.attempts AS attempt, c.failures, c.payload::text AS payload, c.batch,
-       CASE WHEN c.n = 1 THEN (SELECT ARRAY[p.priority::text, p.run_at::text, p.id::text]::text
-                                 FROM picked AS p WHERE p.n = (SELECT count(*) FROM picked)) END AS mark
-  FROM claimed AS c
- ORDER BY c.n;
+UPDATE unstuck.jobs AS j
+   SET status = 'PROCESSING', claim_id = nextval('unstuck.claim_seq'), worker_id = $2::uuid, batch = (SELECT m.batch FROM mine AS m),
+       attempts = j.attempts + 1, claimed_at = statement_timestamp(), updated_at = statement_timestamp()
+ WHERE j.ctid = ANY (ARRAY(SELECT unnest(m.places) FROM mine AS m))
+RETURNING j.id::text AS id, j.claim_id, j.attempts AS attempt, j.failures, j.payload::text AS payload,
+          CASE WHEN j.id = (SELECT m.ids[m.n] FROM mine AS m) THEN j.batch END AS batch,
+          CASE WHEN j.id = (SELECT m.ids[m.n] FROM mine AS m)
+               THEN (SELECT ARRAY[m.priority::text, m.run_at::text, m.ids[m.n]::text]::text FROM mine AS m) END AS mark,
+          CASE WHEN j.id = (SELECT m.ids[m.n] FROM mine AS m) THEN (SELECT m.ids::text FROM mine AS m) END AS run_order;
 
 -- name: stored
 -- Of the holder, or of the last holder after a release or recovery that nobody has claimed since.
-WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r(id, claim_id, result) ORDER BY 1
-), stored AS (
-  UPDATE unstuck.jobs AS j
-     SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
-         updated_at = clock_timestamp(), finished_at = clock_timestamp()
-    FROM r CROSS JOIN LATERAL {@place}
-   WHERE j.ctid = at.tid AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid AND j.status IN ('PROCESSING', 'PENDING')
-  RETURNING j.id::text AS id
-)
-
--- name: place
--- Where the row of r.id is.
-(SELECT i.ctid AS tid FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS at
+UPDATE unstuck.jobs AS j
+   SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
+       updated_at = statement_timestamp(), finished_at = statement_timestamp()
+  FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS u(id, claim_id, result) ORDER BY 1) AS r
+ WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+   AND j.status IN ('PROCESSING', 'PENDING')
+RETURNING j.id::text AS id
 
 -- name: complete
-{@stored}
-SELECT s.id FROM stored AS s;
+{@stored};
 
 -- name: complete_all
 -- Divides by zero (22012) unless every row was stored.
+WITH stored AS (
 {@stored}
+)
 SELECT unnest(a.ids) AS id
   FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::bigint[]))::int AS every FROM stored AS s) AS a
  WHERE a.every = 1;
+
+-- name: complete_null
+-- The same where all results are null: without a join, at three quarters of the cost. CASE keeps the pairs a
+-- look-up in a hash and makes no join of them.
+UPDATE unstuck.jobs AS j
+   SET status = 'COMPLETED', result = 'null', last_error = NULL, batch = NULL,
+       updated_at = statement_timestamp(), finished_at = statement_timestamp()
+ WHERE j.id = ANY ($1::bigint[]) AND j.queue = {queue} AND j.worker_id = $3::uuid AND j.status IN ('PROCESSING', 'PENDING')
+   AND CASE WHEN (j.id, j.claim_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[])) THEN true END
+RETURNING j.id::text AS id;
 
 -- name: forget
 DELETE FROM unstuck.batches AS b WHERE b.queue = {queue} AND b.worker_id = $1::uuid AND b.batch = ANY ($2::bigint[]);
@@ -100,28 +103,28 @@ WITH r AS MATERIALIZED (
 {@keep_raws}
 )
 UPDATE unstuck.jobs AS j
-   SET status = CASE WHEN a.again THEN 'PENDING' ELSE 'FAILED' END, batch = NULL,
+   SET status = CASE WHEN {@again} THEN 'PENDING' ELSE 'FAILED' END, batch = NULL,
        failures = j.failures + (r.kind <> 'later')::int,
        last_error = coalesce(left(r.error, 8000), j.last_error),
-       run_at = CASE WHEN a.again THEN clock_timestamp() + make_interval(secs => least(greatest(r.delay, 0), 1e9))
+       run_at = CASE WHEN {@again} THEN clock_timestamp() + make_interval(secs => least(greatest(r.delay, 0), 1e9))
                      ELSE j.run_at END,
        updated_at = clock_timestamp(),
-       finished_at = CASE WHEN NOT a.again THEN clock_timestamp() END
-  FROM r CROSS JOIN LATERAL (
-         SELECT i.ctid AS tid, r.kind = 'later' OR r.kind = 'retry' AND i.failures + 1 < coalesce(i.max_attempts, {max_attempts}) AS again
-           FROM unstuck.jobs AS i WHERE i.id = r.key AND i.queue = {queue} OFFSET 0) AS a
- WHERE j.ctid = a.tid AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING'
+       finished_at = CASE WHEN NOT {@again} THEN clock_timestamp() END
+  FROM r
+ WHERE j.id = ANY (ARRAY[r.key]) AND j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
+   AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id, j.status;
+
+-- name: again
+(r.kind = 'later' OR r.kind = 'retry' AND j.failures + 1 < coalesce(j.max_attempts, {max_attempts}))
 
 -- name: release
 -- run_at stays: a released job keeps its place in the line.
-WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::bool[]) AS r(id, claim_id, started) ORDER BY 1
-)
 UPDATE unstuck.jobs AS j
    SET status = 'PENDING', batch = NULL, attempts = greatest(0, j.attempts - (NOT r.started)::int), updated_at = clock_timestamp()
-  FROM r CROSS JOIN LATERAL {@place}
- WHERE j.ctid = at.tid AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING'
+  FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started) ORDER BY 1) AS r
+ WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
+   AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id;
 
 -- name: of_worker
@@ -132,12 +135,8 @@ SELECT unnest(b.ids) FROM unstuck.batches AS b WHERE b.queue = {queue} AND b.wor
 
 -- name: release_all
 -- By worker, not by a list: also what a claim took whose answer never arrived.
-WITH r AS MATERIALIZED (
-  SELECT o.id FROM ({@of_worker}) AS o ORDER BY 1
-)
 UPDATE unstuck.jobs AS j SET status = 'PENDING', batch = NULL, updated_at = clock_timestamp()
-  FROM r CROSS JOIN LATERAL {@place}
- WHERE j.ctid = at.tid AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'
+ WHERE j.id = ANY (ARRAY({@of_worker})) AND j.queue = {queue} AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id, j.claim_id;
 
 -- name: classify
@@ -149,13 +148,11 @@ SELECT r.id,
                                WHEN 'FAILED' THEN 'failed' ELSE 'cancelled' END
        END AS verdict
   FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN LATERAL (SELECT i.* FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS j ON true;
+  LEFT JOIN unstuck.jobs AS j ON j.id = ANY (ARRAY[r.id]) AND j.queue = {queue};
 
 -- name: held
-SELECT j.id::text AS id, j.claim_id
-  FROM ({@of_worker}) AS r CROSS JOIN LATERAL (
-         SELECT i.id, i.claim_id, i.worker_id, i.status FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS j
- WHERE j.worker_id = $1::uuid AND j.status = 'PROCESSING'
+SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j
+ WHERE j.id = ANY (ARRAY({@of_worker})) AND j.queue = {queue} AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'
  ORDER BY j.id;
 
 -- name: running

@@ -18,17 +18,12 @@ SELECT set_config('client_min_messages', 'warning', false),
        set_config('idle_in_transaction_session_timeout', '15s', false),
        -- a plan made and kept while a table was empty must not read all of it when it is full
        set_config('enable_seqscan', 'off', false),
-       -- and a batch meets the table by one look-up of the key a row
-       set_config('enable_hashjoin', 'off', false),
-       set_config('enable_mergejoin', 'off', false),
        set_config('jit', 'off', false);
 
 -- name: command
 -- Commands may look through a large table that has no index; their plans are made when they are used.
 SELECT set_config('statement_timeout', '10min', false),
-       set_config('enable_seqscan', 'on', false),
-       set_config('enable_hashjoin', 'on', false),
-       set_config('enable_mergejoin', 'on', false);
+       set_config('enable_seqscan', 'on', false);
 
 -- name: schema_version
 -- Whether the schema is there, whether this role may read it: asked of the catalog, which never refuses.
