@@ -24,7 +24,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo bench test check lint docs install uninstall clean help
+.PHONY: all tests deps demo bench test check model lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@:
 
@@ -103,6 +103,11 @@ test check:
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)
 
+# WIDE=wide searches larger bounds too: minutes more.
+model:
+	$(call get_deps,build model)
+	@tests/model/run $(BUILD)/model $(WIDE)
+
 lint:
 	$(call get_deps,build test lint)
 	@tests/layers.sh
@@ -138,6 +143,7 @@ help:
 	@echo "make demo       see it work on a private PostgreSQL, under a minute"
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
+	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
 	@echo "make docs       write docs/settings.md from the table of settings"

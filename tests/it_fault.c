@@ -76,6 +76,20 @@ START_TEST(a_claim_whose_reply_was_lost_is_given_back)
 }
 END_TEST
 
+/* The old backend of a connection that is gone may commit its claim long after, while the worker is idle. */
+START_TEST(a_claim_that_commits_late_is_given_back_by_an_idle_worker)
+{
+	struct testdb *db = must_have_db();
+
+	settings(db, "[worker]\nheartbeat = 100ms\n[queue mail]\nhandler = echo 1\n");
+	must_start(NULL, "unstuck-worker");
+	must_become(db, "SELECT count(*) FROM unstuck.workers WHERE beat_n >= 5", "1", 10000);
+	must_sql(db, "INSERT INTO unstuck.jobs (queue, status, claim_id, worker_id, claimed_at, attempts, run_at)"
+	             " SELECT 'mail', 'PROCESSING', nextval('unstuck.claim_seq'), worker_id, now(), 1, now() FROM unstuck.workers");
+	must_become(db, "SELECT status || ' ' || attempts || ' ' || (claim_id > 1) FROM unstuck.jobs", "COMPLETED 1 true", 5000);
+}
+END_TEST
+
 START_TEST(a_killed_worker_takes_its_handlers_with_it_and_another_recovers_the_jobs)
 {
 	struct testdb *db = must_have_db();
@@ -249,6 +263,7 @@ int main(void)
 	tcase_add_test(tc, jobs_run_on_while_the_server_restarts);
 	tcase_add_test(tc, killed_backends_cost_no_job_and_store_none_twice);
 	tcase_add_test(tc, a_claim_whose_reply_was_lost_is_given_back);
+	tcase_add_test(tc, a_claim_that_commits_late_is_given_back_by_an_idle_worker);
 	tcase_add_test(tc, a_stop_without_the_database_ends_in_time_and_says_what_is_open);
 	tcase_add_test(tc, a_start_waits_for_the_database_when_told_to);
 	tcase_add_test(tc, an_outage_is_no_reason_to_reset_living_workers);

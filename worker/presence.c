@@ -16,7 +16,6 @@
 #include "sqltext.h"
 
 #define LEAVE_PAUSE (200 * MSEC)
-#define DOUBTFUL_BEATS 3	/* beats after a reconnect that reconcile although nothing is in flight */
 
 /* A version 4 uuid: never reused, never derived from host or pid. */
 static void presence_draw_id(worker_id id)
@@ -111,17 +110,13 @@ static void presence_beat(struct worker *w, usec_t now)
 	w->beat_at = now + w->set->heartbeat;
 	db_request_add(r, sqltext("workers", "beat"), 2, params, NULL);
 	db_send(w->db, r);
-	if (w->jobs_len != 0 || w->doubts != 0)
-		reconcile(w);
-	if (w->doubts != 0)
-		w->doubts--;
+	reconcile(w);	/* also with nothing in flight: a claim whose connection is long gone may commit at any time */
 }
 
 void presence_connected(struct worker *w)
 {
 	w->beat_at = 0;
 	w->beating = false;
-	w->doubts = DOUBTFUL_BEATS;
 }
 
 /* ---- goodbye ---- */

@@ -56,7 +56,6 @@ struct worker {
 	bool beating;
 	bool leaving;			/* the shutdown has come to this part */
 	usec_t leave_at;
-	unsigned doubts;		/* beats that reconcile even with nothing in flight */
 
 	/* rescue.c */
 	usec_t rescue_at;
