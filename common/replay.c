@@ -1,0 +1,670 @@
+/*
+ * replay.c - the spools of dead processes, stored in the database.
+ *
+ * Not here: what is in a file (spool_read.c), SQL text (sql/).
+ */
+#include "replay.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "mapping.h"
+#include "spool_dir.h"
+#include "spool_read.h"
+#include "spool_walk.h"
+
+#define TRIES_MAX 5		/* a row that is ours, and yet is not stored this often, is refused */
+#define JSONB_OID 3802
+
+/* A queue of the settings as far as it was needed. */
+struct replay_queue {
+	enum { QUEUE_UNTRIED, QUEUE_READY, QUEUE_UNUSABLE } state;
+	struct mapping map;
+};
+
+enum settled { SETTLED, KEPT };
+
+struct work {
+	struct replay *r;
+	struct error *err;
+	struct replay_queue *queues;	/* as many as the settings have */
+	char **unknown;			/* names of queues that were told */
+	size_t unknown_len;
+	bool lost;			/* the database is gone: all that follows is kept */
+
+	struct spool_instance *in;
+	const char *file;
+	int64_t *claims;		/* of the sealed records of this instance */
+	size_t claims_len;
+	size_t kept, damaged;		/* of this file */
+};
+
+static void tell(const struct work *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void tell(const struct work *w, const char *fmt, ...)
+{
+	struct buf text = BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vaddf(&text, fmt, ap);
+	va_end(ap);
+	w->r->tell(w->r->arg, buf_text(&text));
+	buf_release(&text);
+}
+
+/* ---- queues ---- */
+
+static void tell_unknown(struct work *w, const char *queue, const char *source, const char *why)
+{
+	for (size_t i = 0; i < w->unknown_len; i++)
+		if (strcmp(w->unknown[i], queue) == 0)
+			return;
+	w->unknown = xrealloc(w->unknown, (w->unknown_len + 1) * sizeof *w->unknown);
+	w->unknown[w->unknown_len++] = xstrdup(queue);
+	tell(w, "results of queue %s on %s stay in the spool: %s", queue, source, why);
+}
+
+static void queue_resolve(struct work *w, struct replay_queue *q, const struct queue_settings *set)
+{
+	struct error why = ERROR_INIT;
+
+	if (mapping_init(&q->map, set, &why) == 0 && mapping_resolve(&q->map, w->r->session, &why) == 0) {
+		q->state = QUEUE_READY;
+		return;
+	}
+	q->state = QUEUE_UNUSABLE;
+	tell_unknown(w, set->name, "its table", why.text);
+}
+
+/* The queue of a record. NULL: it is not in these settings, or is on another table. */
+static struct mapping *find_queue(struct work *w, const struct spool_record *r)
+{
+	const struct settings *s = w->r->settings;
+
+	for (size_t i = 0; i < s->queues_len; i++) {
+		if (strcmp(s->queues[i].name, r->queue) != 0)
+			continue;
+		if (w->queues[i].state == QUEUE_UNTRIED)
+			queue_resolve(w, &w->queues[i], &s->queues[i]);
+		if (w->queues[i].state == QUEUE_UNUSABLE)
+			return NULL;
+		if (strcmp(w->queues[i].map.source, r->source) == 0)
+			return &w->queues[i].map;
+		tell_unknown(w, r->queue, r->source, "the settings have that queue on another table");
+		return NULL;
+	}
+	tell_unknown(w, r->queue, r->source, "no such queue in the settings; name the right file with -c");
+	return NULL;
+}
+
+/* ---- statements ---- */
+
+/* What a record is as parameters: arrays of one. */
+struct params {
+	char *v[8];
+	int n;
+};
+
+static void params_add(struct params *p, const char *text, size_t len)
+{
+	struct buf b = BUF_INIT;
+
+	array_begin(&b);
+	array_add(&b, text, len);
+	array_end(&b);
+	p->v[p->n++] = buf_give(&b);
+}
+
+static void params_add_text(struct params *p, const char *text)
+{
+	params_add(p, text, text != NULL ? strlen(text) : 0);
+}
+
+static void params_add_claim(struct params *p, const struct spool_record *r)
+{
+	char number[24];
+
+	snprintf(number, sizeof number, "%lld", (long long)r->claim_id);
+	params_add_text(p, number);
+}
+
+static void params_add_raw(struct params *p, const struct spool_record *r)
+{
+	static const char digits[] = "0123456789abcdef";
+	struct buf hex = BUF_INIT;
+
+	buf_reserve(&hex, 2 * r->bytes_len + 2);
+	buf_adds(&hex, "\\x");
+	for (size_t i = 0; i < r->bytes_len; i++) {
+		unsigned char c = (unsigned char)r->bytes[i];
+
+		buf_addc(&hex, digits[c >> 4]);
+		buf_addc(&hex, digits[c & 15]);
+	}
+	params_add(p, hex.data, hex.len);
+	buf_release(&hex);
+}
+
+static void params_release(struct params *p)
+{
+	for (int i = 0; i < p->n; i++)
+		free(p->v[i]);
+}
+
+static struct params params_of(const struct spool_record *r, enum statement s)
+{
+	struct params p = { .n = 0 };
+	char delay[32];
+
+	params_add_text(&p, r->job_id);
+	params_add_claim(&p, r);
+	if (s == STMT_COMPLETE || s == STMT_COMPLETE_ALL)
+		params_add(&p, r->bytes, r->bytes_len);
+	p.v[p.n++] = xstrdup(r->worker_id);
+	if (s == STMT_RELEASE)
+		params_add_text(&p, r->started ? "t" : "f");
+	if (s == STMT_LATE) {
+		params_add_text(&p, r->reason);
+		params_add_raw(&p, r);
+	}
+	if (s != STMT_FAIL)
+		return p;
+	snprintf(delay, sizeof delay, "%.6f", (double)r->delay / (double)SEC);
+	params_add_text(&p, spool_kind_name(r->kind));
+	params_add_text(&p, r->error);
+	params_add_text(&p, delay);
+	params_add_text(&p, r->reason);
+	if (r->reason != NULL)
+		params_add_raw(&p, r);
+	else
+		params_add_text(&p, NULL);
+	return p;
+}
+
+/* The rows; NULL and err. */
+static PGresult *run(struct work *w, const struct mapping *m, enum statement s, const struct spool_record *r, struct error *err)
+{
+	char *sql = mapping_statement(m, s, err);
+	struct params p;
+	PGresult *res;
+
+	if (sql == NULL)
+		return NULL;
+	p = params_of(r, s);
+	res = session_exec(w->r->session, err, sql, p.n, (const char *const *)p.v);
+	params_release(&p);
+	free(sql);
+	return res;
+}
+
+static int run_text(struct work *w, const char *sql, struct error *err)
+{
+	PGresult *res = session_exec(w->r->session, err, sql, 0, NULL);
+
+	PQclear(res);
+	return res != NULL ? 0 : -1;
+}
+
+/* ---- how a record is settled ---- */
+
+/*
+ * Nothing was stored, and the server's words say whether the same may succeed later. DATA is for
+ * the caller to deal with; else the record is kept.
+ */
+static bool is_data_error(struct work *w, const struct error *why)
+{
+	if (PQstatus(w->r->session->conn) == CONNECTION_OK && pg_verdict(why->sqlstate) == PG_DATA)
+		return true;
+	if (PQstatus(w->r->session->conn) != CONNECTION_OK || pg_verdict(why->sqlstate) == PG_LOST) {
+		w->lost = true;
+		error_set(w->err, ERR_NO_DB, "%s", why->text);
+		w->err->kind = ERR_NO_DB;
+	}
+	return false;
+}
+
+static enum settled keep(struct work *w, const struct spool_record *r, const struct error *why)
+{
+	if (!w->lost)
+		tell(w, "job %s of queue %s stays in the spool: %s", r->job_id, r->queue, why->text);
+	return KEPT;
+}
+
+static enum settled store_late(struct work *w, const struct mapping *m, const struct spool_record *r, const char *reason)
+{
+	struct spool_record late = *r;
+	struct error why = ERROR_INIT;
+	PGresult *rows;
+
+	late.reason = reason;
+	rows = run(w, m, STMT_LATE, &late, &why);
+	PQclear(rows);
+	if (rows == NULL) {
+		is_data_error(w, &why);
+		return keep(w, r, &why);
+	}
+	w->r->count.late++;
+	return SETTLED;
+}
+
+/* Whose the row is now. NULL: why; else the caller frees it. */
+static char *ask_verdict(struct work *w, const struct mapping *m, const struct spool_record *r, struct error *why)
+{
+	PGresult *rows = run(w, m, STMT_CLASSIFY, r, why);
+	char *verdict;
+
+	if (rows == NULL)
+		return NULL;
+	verdict = xstrdup(PQntuples(rows) == 1 ? PQgetvalue(rows, 0, 1) : "missing");
+	PQclear(rows);
+	return verdict;
+}
+
+/* A row of another state than ours as the reason of late_results. */
+static const char *late_reason(const char *verdict)
+{
+	static const char *const reasons[] = { "missing", "failed", "cancelled" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (strcmp(verdict, reasons[i]) == 0)
+			return reasons[i];
+	return "fenced";
+}
+
+/* FAIL, RETRY, LATER; the bytes of one with a reason are kept by the same statement, whoever has the row. */
+static enum settled store_failure(struct work *w, const struct mapping *m, const struct spool_record *r, size_t *count)
+{
+	struct error why = ERROR_INIT;
+	PGresult *rows = run(w, m, STMT_FAIL, r, &why);
+
+	if (rows == NULL) {
+		is_data_error(w, &why);
+		return keep(w, r, &why);
+	}
+	if (PQntuples(rows) == 1)
+		(*count)++;
+	else if (r->reason != NULL)
+		w->r->count.late++;
+	else
+		w->r->count.dropped++;
+	PQclear(rows);
+	return SETTLED;
+}
+
+/* The database will never take this result: the job fails for good, and its bytes are kept. */
+static enum settled reject(struct work *w, const struct mapping *m, const struct spool_record *r, const char *why)
+{
+	struct spool_record failed = *r;
+	struct buf text = BUF_INIT;
+	enum settled s;
+
+	buf_adds(&text, "the result was refused by the database: ");
+	utf8_clean(&text, why, strlen(why), 4096);
+	failed.kind = SPOOL_FAIL;
+	failed.error = buf_text(&text);
+	failed.reason = "bad_data";
+	s = store_failure(w, m, &failed, &w->r->count.refused);
+	if (s == SETTLED)
+		tell(w, "job %s of queue %s has failed: %s", r->job_id, r->queue, buf_text(&text));
+	buf_release(&text);
+	return s;
+}
+
+static int run_on_success(struct work *w, const struct mapping *m, const struct spool_record *r, struct error *why)
+{
+	const Oid types[] = { m->id_type_oid, JSONB_OID };
+	char *result = xstrndup(r->bytes, r->bytes_len);
+	const char *params[] = { r->job_id, result };
+	PGconn *conn = w->r->session->conn;
+	PGresult *res = PQexecParams(conn, m->q->on_success, 2, types, params, NULL, NULL, 0);
+	ExecStatusType status = PQresultStatus(res);
+	int rc = 0;
+
+	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+		rc = pg_error(why, conn, res);
+	PQclear(res);
+	free(result);
+	return rc;
+}
+
+enum stored { STORED, NOT_STORED, STORE_FAILED };
+
+/* The fence, the user's statement, one commit. */
+static enum stored complete_with_statement(struct work *w, const struct mapping *m, const struct spool_record *r,
+                                           struct error *why)
+{
+	PGresult *rows;
+
+	if (run_text(w, "BEGIN", why) < 0)
+		return STORE_FAILED;
+	rows = run(w, m, STMT_COMPLETE_ALL, r, why);
+	PQclear(rows);
+	if (rows != NULL && run_on_success(w, m, r, why) == 0 && run_text(w, "COMMIT", why) == 0)
+		return STORED;
+	run_text(w, "ROLLBACK", NULL);
+	return rows == NULL && strcmp(why->sqlstate, "22012") == 0 ? NOT_STORED : STORE_FAILED;
+}
+
+static enum stored complete(struct work *w, const struct mapping *m, const struct spool_record *r, struct error *why)
+{
+	PGresult *rows;
+	int n;
+
+	if (m->q->on_success[0] != '\0')
+		return complete_with_statement(w, m, r, why);
+	rows = run(w, m, STMT_COMPLETE, r, why);
+	if (rows == NULL)
+		return STORE_FAILED;
+	n = PQntuples(rows);
+	PQclear(rows);
+	return n == 1 ? STORED : NOT_STORED;
+}
+
+static enum settled store_result(struct work *w, const struct mapping *m, const struct spool_record *r)
+{
+	for (int tries = 0; tries < TRIES_MAX; tries++) {
+		struct error why = ERROR_INIT;
+		enum stored s = complete(w, m, r, &why);
+		enum settled settled;
+		char *verdict;
+
+		if (s == STORED) {
+			w->r->count.stored++;
+			return SETTLED;
+		}
+		if (s == STORE_FAILED)
+			return is_data_error(w, &why) ? reject(w, m, r, why.text) : keep(w, r, &why);
+		why = (struct error)ERROR_INIT;
+		verdict = ask_verdict(w, m, r, &why);
+		if (verdict == NULL) {
+			is_data_error(w, &why);
+			return keep(w, r, &why);
+		}
+		if (strcmp(verdict, "mine") == 0 || strcmp(verdict, "reset") == 0) {
+			free(verdict);
+			continue;
+		}
+		settled = SETTLED;
+		if (strcmp(verdict, "already") == 0)
+			w->r->count.already++;
+		else
+			settled = store_late(w, m, r, late_reason(verdict));
+		free(verdict);
+		return settled;
+	}
+	return reject(w, m, r, "the row is ours, and yet it was not changed (a trigger or a rule of the table?)");
+}
+
+static enum settled store_release(struct work *w, const struct mapping *m, const struct spool_record *r)
+{
+	struct error why = ERROR_INIT;
+	PGresult *rows = run(w, m, STMT_RELEASE, r, &why);
+
+	if (rows == NULL) {
+		is_data_error(w, &why);
+		return keep(w, r, &why);
+	}
+	if (PQntuples(rows) == 1)
+		w->r->count.stored++;
+	else
+		w->r->count.dropped++;
+	PQclear(rows);
+	return SETTLED;
+}
+
+/* Its handler's end was never seen: perhaps a whole result, perhaps half of one. */
+static enum settled store_unfinished(struct work *w, const struct mapping *m, const struct spool_record *r)
+{
+	struct error why = ERROR_INIT;
+	enum settled s = SETTLED;
+	char *verdict;
+
+	if (r->bytes_len == 0) {
+		w->r->count.dropped++;
+		return SETTLED;
+	}
+	verdict = ask_verdict(w, m, r, &why);
+	if (verdict == NULL) {
+		is_data_error(w, &why);
+		return keep(w, r, &why);
+	}
+	if (strcmp(verdict, "already") == 0)
+		w->r->count.already++;
+	else
+		s = store_late(w, m, r, "unfinished");
+	free(verdict);
+	return s;
+}
+
+static enum settled settle(struct work *w, const struct spool_record *r)
+{
+	struct mapping *m = find_queue(w, r);
+
+	if (m == NULL)
+		return KEPT;
+	switch (r->kind) {
+	case SPOOL_DONE:
+		return store_result(w, m, r);
+	case SPOOL_RETRY:
+	case SPOOL_FAIL:
+	case SPOOL_LATER:
+		return store_failure(w, m, r, &w->r->count.stored);
+	case SPOOL_RELEASE:
+		return store_release(w, m, r);
+	case SPOOL_OUTPUT:
+		return store_unfinished(w, m, r);
+	case SPOOL_KINDS:
+		break;
+	}
+	return KEPT;
+}
+
+/* ---- files ---- */
+
+static void take(struct work *w, const struct spool_record *r)
+{
+	w->r->count.records++;
+	if (!w->lost && settle(w, r) == SETTLED)
+		return;
+	w->kept++;
+	w->r->count.kept++;
+}
+
+static void on_record(void *arg, const struct spool_record *r, uint64_t offset)
+{
+	struct work *w = arg;
+
+	(void)offset;
+	w->claims = xrealloc(w->claims, (w->claims_len + 1) * sizeof *w->claims);
+	w->claims[w->claims_len++] = r->claim_id;
+	take(w, r);
+}
+
+static bool is_sealed_too(const struct work *w, int64_t claim)
+{
+	for (size_t i = 0; i < w->claims_len; i++)
+		if (w->claims[i] == claim)
+			return true;
+	return false;
+}
+
+static void on_output(void *arg, const struct spool_record *head, int fd, uint64_t offset, uint64_t bytes)
+{
+	struct work *w = arg;
+	struct spool_record r = *head;
+	struct error why = ERROR_INIT;
+	struct buf text = BUF_INIT;
+
+	if (is_sealed_too(w, head->claim_id))
+		return;
+	if (!spool_output_over(fd)) {
+		w->kept++;
+		w->r->count.running++;
+		return;
+	}
+	if (spool_read_bytes(&text, fd, offset, bytes, &why) == 0) {
+		r.bytes = buf_text(&text);
+		r.bytes_len = text.len;
+		take(w, &r);
+	} else {
+		w->kept++;
+		w->r->count.kept++;
+		tell(w, "job %s of queue %s stays in the spool: %s", r.job_id, r.queue, why.text);
+	}
+	buf_release(&text);
+}
+
+static void on_damage(void *arg, const struct spool_damage *d)
+{
+	struct work *w = arg;
+
+	tell(w, "%s/%s at offset %llu: %s (%llu bytes)%s", w->in->name, w->file, (unsigned long long)d->offset, d->what,
+	     (unsigned long long)d->bytes, d->torn ? ": the end of a write that was never finished, dropped" : "");
+	if (d->torn)
+		return;
+	w->damaged++;
+	w->r->count.damaged++;
+}
+
+static void put_away(struct work *w)
+{
+	char *aside;
+
+	if (w->kept > 0)
+		return;
+	if (w->damaged == 0) {
+		unlinkat(w->in->dir, w->file, 0);
+		return;
+	}
+	aside = xasprintf("damaged.%s", w->file);
+	if (renameat(w->in->dir, w->file, w->in->dir, aside) == 0)
+		tell(w, "what could not be read is left in %s/%s", w->in->name, aside);
+	free(aside);
+}
+
+static void replay_file(struct work *w, const char *name)
+{
+	const struct spool_reader reader = { on_record, on_output, on_damage, w };
+	struct error why = ERROR_INIT;
+	int fd = spool_file_open(w->in->dir, name, O_RDONLY);
+	bool is_free;
+
+	w->file = name;
+	w->kept = w->damaged = 0;
+	if (fd < 0) {
+		tell(w, "cannot open %s/%s: %s", w->in->name, name, strerror(errno));
+		w->r->count.kept++;
+		return;
+	}
+	is_free = strncmp(name, "out.", 4) == 0 && spool_output_free(fd);
+	if (!is_free && spool_read(&reader, fd, spool_seed(w->in->name), &why) < 0) {
+		tell(w, "%s/%s: %s", w->in->name, name, why.text);
+		w->r->count.kept++;
+		w->kept++;
+	}
+	close(fd);
+	put_away(w);
+}
+
+/* Sealed records first: an output file may be of a job that has one. */
+static int replay_instance(struct work *w, struct error *err)
+{
+	static const char *const kinds[] = { "segment.", "out." };
+	struct spool_names names;
+
+	w->claims_len = 0;
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		if (spool_names_read(&names, w->in->dir, kinds[k], err) < 0)
+			return -1;
+		for (size_t i = 0; i < names.len && !w->lost; i++)
+			replay_file(w, names.v[i]);
+		spool_names_release(&names);
+	}
+	return 0;
+}
+
+static int replay_all(struct work *w, int base, const struct spool_names *names)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < names->len && !w->lost; i++) {
+		struct spool_instance in;
+		size_t before = w->r->count.records;
+
+		if (spool_instance_open(&in, base, names->v[i], w->err) == 0 && spool_instance_lock(&in)) {
+			w->in = &in;
+			rc |= replay_instance(w, w->err);
+			w->r->count.instances += w->r->count.records > before;
+			if (!w->lost)
+				spool_instance_remove(&in, base);
+		}
+		spool_instance_close(&in);
+	}
+	return rc < 0 || w->lost ? -1 : 0;
+}
+
+int replay_run(struct replay *r, struct error *err)
+{
+	struct work w = { .r = r, .err = err };
+	struct spool_names names;
+	bool missing;
+	int base = spool_base_open(r->dir, false, &missing, err), rc = -1;
+
+	r->count = (struct replay_counts){ 0 };
+	if (base < 0)
+		return missing ? 0 : -1;
+	w.queues = xcalloc(r->settings->queues_len + 1, sizeof *w.queues);
+	if (spool_names_read(&names, base, "", err) == 0) {
+		rc = replay_all(&w, base, &names);
+		spool_names_release(&names);
+	}
+	for (size_t i = 0; i < r->settings->queues_len; i++)
+		if (w.queues[i].state != QUEUE_UNTRIED)
+			mapping_release(&w.queues[i].map);
+	for (size_t i = 0; i < w.unknown_len; i++)
+		free(w.unknown[i]);
+	free(w.unknown);
+	free(w.queues);
+	free(w.claims);
+	close(base);
+	return rc;
+}
+
+/* ---- only looking ---- */
+
+struct look {
+	struct replay_counts *count;
+	char last[SPOOL_INSTANCE_LEN + 1];
+};
+
+static void look_at(void *arg, const struct spool_entry *e)
+{
+	struct look *l = arg;
+
+	if (e->alive || strncmp(e->file, "damaged.", 8) == 0)
+		return;
+	if (strcmp(l->last, e->instance) != 0) {
+		l->count->instances++;
+		snprintf(l->last, sizeof l->last, "%s", e->instance);
+	}
+	if (e->state == SPOOL_DAMAGED)
+		l->count->damaged++;
+	else if (e->state == SPOOL_WRITING)
+		l->count->running++;
+	else
+		l->count->records++;
+}
+
+int replay_look(const char *dir, struct replay_counts *out, struct error *err)
+{
+	struct look l = { .count = out };
+
+	*out = (struct replay_counts){ 0 };
+	return spool_walk(dir, look_at, &l, err);
+}
