@@ -366,37 +366,48 @@ static enum stored complete(struct work *w, const struct mapping *m, const struc
 	return n == 1 ? STORED : NOT_STORED;
 }
 
+/* It is not stored: by the row's state, unless that is ours. reason: under which bytes are kept; NULL: by the state. */
+static enum settled settle_unstored(struct work *w, const struct mapping *m, const struct spool_record *r,
+                                    const char *reason, bool *ours)
+{
+	struct error why = ERROR_INIT;
+	char *verdict = ask_verdict(w, m, r, &why);
+	enum settled s = SETTLED;
+
+	*ours = false;
+	if (verdict == NULL) {
+		is_data_error(w, &why);
+		return keep(w, r, &why);
+	}
+	if (strcmp(verdict, "mine") == 0 || strcmp(verdict, "reset") == 0)
+		*ours = true;
+	else if (strcmp(verdict, "already") == 0)
+		w->r->count.already++;
+	else
+		s = store_late(w, m, r, reason != NULL ? reason : late_reason(verdict));
+	free(verdict);
+	return s;
+}
+
 static enum settled store_result(struct work *w, const struct mapping *m, const struct spool_record *r)
 {
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
 		struct error why = ERROR_INIT;
 		enum stored s = complete(w, m, r, &why);
 		enum settled settled;
-		char *verdict;
+		bool ours;
 
 		if (s == STORED) {
 			w->r->count.stored++;
 			return SETTLED;
 		}
-		if (s == STORE_FAILED)
-			return is_data_error(w, &why) ? reject(w, m, r, why.text) : keep(w, r, &why);
-		why = (struct error)ERROR_INIT;
-		verdict = ask_verdict(w, m, r, &why);
-		if (verdict == NULL) {
-			is_data_error(w, &why);
+		if (s == STORE_FAILED && !is_data_error(w, &why))
 			return keep(w, r, &why);
-		}
-		if (strcmp(verdict, "mine") == 0 || strcmp(verdict, "reset") == 0) {
-			free(verdict);
-			continue;
-		}
-		settled = SETTLED;
-		if (strcmp(verdict, "already") == 0)
-			w->r->count.already++;
-		else
-			settled = store_late(w, m, r, late_reason(verdict));
-		free(verdict);
-		return settled;
+		settled = settle_unstored(w, m, r, NULL, &ours);
+		if (!ours)
+			return settled;
+		if (s == STORE_FAILED)
+			return reject(w, m, r, why.text);
 	}
 	return reject(w, m, r, "the row is ours, and yet it was not changed (a trigger or a rule of the table?)");
 }
@@ -421,25 +432,14 @@ static enum settled store_release(struct work *w, const struct mapping *m, const
 /* Its handler's end was never seen: perhaps a whole result, perhaps half of one. */
 static enum settled store_unfinished(struct work *w, const struct mapping *m, const struct spool_record *r)
 {
-	struct error why = ERROR_INIT;
 	enum settled s = SETTLED;
-	char *verdict;
+	bool ours = false;
 
-	if (r->bytes_len == 0) {
+	if (r->bytes_len == 0)
 		w->r->count.dropped++;
-		return SETTLED;
-	}
-	verdict = ask_verdict(w, m, r, &why);
-	if (verdict == NULL) {
-		is_data_error(w, &why);
-		return keep(w, r, &why);
-	}
-	if (strcmp(verdict, "already") == 0)
-		w->r->count.already++;
 	else
-		s = store_late(w, m, r, "unfinished");
-	free(verdict);
-	return s;
+		s = settle_unstored(w, m, r, "unfinished", &ours);
+	return ours ? store_late(w, m, r, "unfinished") : s;
 }
 
 static enum settled settle(struct work *w, const struct spool_record *r)

@@ -1,7 +1,7 @@
 /*
  * run.c - the order of a run, written once.
  *
- *   connect, lock, choose the queues, watch the silent workers,
+ *   connect, lock, choose the queues, replay the spools of dead workers on this host, watch the silent workers,
  *   preview, brake, consent, declare the dead, reset
  *
  * Each step may end the run; the report then says how far it came.
@@ -18,6 +18,7 @@
 #include "progress.h"
 #include "report.h"
 #include "reset.h"
+#include "spools.h"
 #include "stop.h"
 #include "stuck.h"
 #include "tell.h"
@@ -379,7 +380,7 @@ static int run_steps(struct run *r)
 	note_setup(r);
 	if (!r->dry_run && (go = run_lock(r)) <= 0)
 		return go;
-	if (run_choose(r) < 0)
+	if (run_choose(r) < 0 || spools_replay(r) < 0)
 		return -1;
 	if (!r->dry_run && !r->ask->opt->ignore_liveness &&
 	    watch_silent(&r->session, say_watching, r, &r->error) < 0)

@@ -18,7 +18,7 @@ table='
 6 worker/worker.c
 7 worker/main
 4 recover/options recover/target* recover/lock recover/stop recover/progress recover/watch recover/on_stuck
-5 recover/run.h recover/stuck recover/reset recover/confirm recover/report* recover/command recover/tell
+5 recover/run.h recover/stuck recover/reset recover/confirm recover/report* recover/command recover/tell recover/spools
 6 recover/run.c recover/finish recover/schedule recover/nagios
 7 recover/main
 4 ctl/ctl ctl/table
