@@ -20,6 +20,9 @@
 
 #define TRIES_MAX 5		/* a row that is ours, and yet is not stored this often, is refused */
 #define JSONB_OID 3802
+#define NOT_ALLOWED "42501"	/* to this user, who may be another one than the worker's: no fault of the result */
+#define BATCH_MAX 100
+#define BATCH_BYTES ((size_t)4 << 20)
 
 /* A queue of the settings as far as it was needed. */
 struct replay_queue {
@@ -28,6 +31,13 @@ struct replay_queue {
 };
 
 enum settled { SETTLED, KEPT };
+
+/* Records of one queue and one worker. */
+struct batch {
+	struct mapping *map;
+	struct spool_record v[BATCH_MAX];
+	size_t len, bytes;
+};
 
 struct work {
 	struct replay *r;
@@ -42,6 +52,7 @@ struct work {
 	int64_t *claims;		/* of the sealed records of this instance */
 	size_t claims_len;
 	size_t kept, damaged;		/* of this file */
+	struct batch batch;		/* its results that are stored next */
 };
 
 static void tell(const struct work *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -105,36 +116,12 @@ static struct mapping *find_queue(struct work *w, const struct spool_record *r)
 
 /* ---- statements ---- */
 
-/* What a record is as parameters: arrays of one. */
-struct params {
-	char *v[8];
-	int n;
-};
-
-static void params_add(struct params *p, const char *text, size_t len)
+static void add_text(struct buf *b, const char *text)
 {
-	struct buf b = BUF_INIT;
-
-	array_begin(&b);
-	array_add(&b, text, len);
-	array_end(&b);
-	p->v[p->n++] = buf_give(&b);
+	array_add(b, text, text != NULL ? strlen(text) : 0);
 }
 
-static void params_add_text(struct params *p, const char *text)
-{
-	params_add(p, text, text != NULL ? strlen(text) : 0);
-}
-
-static void params_add_claim(struct params *p, const struct spool_record *r)
-{
-	char number[24];
-
-	snprintf(number, sizeof number, "%lld", (long long)r->claim_id);
-	params_add_text(p, number);
-}
-
-static void params_add_raw(struct params *p, const struct spool_record *r)
+static void add_raw(struct buf *b, const struct spool_record *r)
 {
 	static const char digits[] = "0123456789abcdef";
 	struct buf hex = BUF_INIT;
@@ -147,60 +134,91 @@ static void params_add_raw(struct params *p, const struct spool_record *r)
 		buf_addc(&hex, digits[c >> 4]);
 		buf_addc(&hex, digits[c & 15]);
 	}
-	params_add(p, hex.data, hex.len);
+	array_add(b, hex.data, hex.len);
 	buf_release(&hex);
 }
 
-static void params_release(struct params *p)
+static void field_id(struct buf *b, const struct spool_record *r) { add_text(b, r->job_id); }
+static void field_kind(struct buf *b, const struct spool_record *r) { add_text(b, spool_kind_name(r->kind)); }
+static void field_error(struct buf *b, const struct spool_record *r) { add_text(b, r->error); }
+static void field_reason(struct buf *b, const struct spool_record *r) { add_text(b, r->reason); }
+static void field_started(struct buf *b, const struct spool_record *r) { add_text(b, r->started ? "t" : "f"); }
+static void field_result(struct buf *b, const struct spool_record *r) { array_add(b, r->bytes, r->bytes_len); }
+static void field_late(struct buf *b, const struct spool_record *r) { add_raw(b, r); }
+
+static void field_claim(struct buf *b, const struct spool_record *r)
 {
-	for (int i = 0; i < p->n; i++)
-		free(p->v[i]);
+	char text[24];
+
+	snprintf(text, sizeof text, "%lld", (long long)r->claim_id);
+	add_text(b, text);
 }
 
-static struct params params_of(const struct spool_record *r, enum statement s)
+static void field_delay(struct buf *b, const struct spool_record *r)
 {
-	struct params p = { .n = 0 };
-	char delay[32];
+	char text[32];
 
-	params_add_text(&p, r->job_id);
-	params_add_claim(&p, r);
-	if (s == STMT_COMPLETE || s == STMT_COMPLETE_ALL)
-		params_add(&p, r->bytes, r->bytes_len);
-	p.v[p.n++] = xstrdup(r->worker_id);
-	if (s == STMT_RELEASE)
-		params_add_text(&p, r->started ? "t" : "f");
-	if (s == STMT_LATE) {
-		params_add_text(&p, r->reason);
-		params_add_raw(&p, r);
-	}
-	if (s != STMT_FAIL)
-		return p;
-	snprintf(delay, sizeof delay, "%.6f", (double)r->delay / (double)SEC);
-	params_add_text(&p, spool_kind_name(r->kind));
-	params_add_text(&p, r->error);
-	params_add_text(&p, delay);
-	params_add_text(&p, r->reason);
+	snprintf(text, sizeof text, "%.6f", (double)r->delay / (double)SEC);
+	add_text(b, text);
+}
+
+static void field_raw(struct buf *b, const struct spool_record *r)
+{
 	if (r->reason != NULL)
-		params_add_raw(&p, r);
+		add_raw(b, r);
 	else
-		params_add_text(&p, NULL);
-	return p;
+		add_text(b, NULL);
 }
 
-/* The rows; NULL and err. */
-static PGresult *run(struct work *w, const struct mapping *m, enum statement s, const struct spool_record *r, struct error *err)
+typedef void field_fn(struct buf *b, const struct spool_record *r);
+#define PARAMS_MAX 8
+
+/* The parameters of each statement in order; NULL stands for the worker's id. */
+static const struct {
+	int n;
+	field_fn *fields[PARAMS_MAX];
+} forms[STATEMENTS] = {
+	[STMT_COMPLETE]     = { 4, { field_id, field_claim, field_result, NULL } },
+	[STMT_COMPLETE_ALL] = { 4, { field_id, field_claim, field_result, NULL } },
+	[STMT_FAIL]         = { 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay, field_reason, field_raw } },
+	[STMT_RELEASE]      = { 4, { field_id, field_claim, NULL, field_started } },
+	[STMT_CLASSIFY]     = { 3, { field_id, field_claim, NULL } },
+	[STMT_LATE]         = { 5, { field_id, field_claim, NULL, field_reason, field_late } },
+};
+
+static char *array_of(field_fn *field, const struct spool_record *r, size_t len)
 {
-	char *sql = mapping_statement(m, s, err);
-	struct params p;
+	struct buf b = BUF_INIT;
+
+	array_begin(&b);
+	for (size_t i = 0; i < len; i++)
+		field(&b, &r[i]);
+	array_end(&b);
+	return buf_give(&b);
+}
+
+/* For so many records. The rows; NULL and err. */
+static PGresult *run_many(struct work *w, const struct mapping *m, enum statement s, const struct spool_record *r, size_t len,
+                          struct error *err)
+{
+	char *sql = mapping_statement(m, s, err), *params[PARAMS_MAX];
 	PGresult *res;
 
 	if (sql == NULL)
 		return NULL;
-	p = params_of(r, s);
-	res = session_exec(w->r->session, err, sql, p.n, (const char *const *)p.v);
-	params_release(&p);
+	assert(forms[s].n > 0);
+	for (int i = 0; i < forms[s].n; i++)
+		params[i] = forms[s].fields[i] != NULL ? array_of(forms[s].fields[i], r, len) : xstrdup(r->worker_id);
+	res = session_exec(w->r->session, err, sql, forms[s].n, (const char *const *)params);
+	for (int i = 0; i < forms[s].n; i++)
+		free(params[i]);
 	free(sql);
 	return res;
+}
+
+static PGresult *run(struct work *w, const struct mapping *m, enum statement s, const struct spool_record *r, struct error *err)
+{
+	return run_many(w, m, s, r, 1, err);
 }
 
 static int run_text(struct work *w, const char *sql, struct error *err)
@@ -220,7 +238,7 @@ static int run_text(struct work *w, const char *sql, struct error *err)
 static bool is_data_error(struct work *w, const struct error *why)
 {
 	if (PQstatus(w->r->session->conn) == CONNECTION_OK && pg_verdict(why->sqlstate) == PG_DATA)
-		return true;
+		return strcmp(why->sqlstate, NOT_ALLOWED) != 0;
 	if (PQstatus(w->r->session->conn) != CONNECTION_OK || pg_verdict(why->sqlstate) == PG_LOST) {
 		w->lost = true;
 		error_set(w->err, ERR_NO_DB, "%s", why->text);
@@ -442,12 +460,8 @@ static enum settled store_unfinished(struct work *w, const struct mapping *m, co
 	return ours ? store_late(w, m, r, "unfinished") : s;
 }
 
-static enum settled settle(struct work *w, const struct spool_record *r)
+static enum settled settle(struct work *w, const struct mapping *m, const struct spool_record *r)
 {
-	struct mapping *m = find_queue(w, r);
-
-	if (m == NULL)
-		return KEPT;
 	switch (r->kind) {
 	case SPOOL_DONE:
 		return store_result(w, m, r);
@@ -465,12 +479,87 @@ static enum settled settle(struct work *w, const struct spool_record *r)
 	return KEPT;
 }
 
+/* ---- results together ---- */
+
+/* A copy in one piece of memory, which begins with the source. */
+static struct spool_record record_copy(const struct spool_record *r)
+{
+	struct spool_record copy = *r;
+	size_t sizes[] = { strlen(r->source) + 1, strlen(r->queue) + 1, strlen(r->job_id) + 1, strlen(r->worker_id) + 1 };
+	char *at = xmalloc(sizes[0] + sizes[1] + sizes[2] + sizes[3] + r->bytes_len + 1);
+
+	copy.source = memcpy(at, r->source, sizes[0]);
+	copy.queue = memcpy(at += sizes[0], r->queue, sizes[1]);
+	copy.job_id = memcpy(at += sizes[1], r->job_id, sizes[2]);
+	copy.worker_id = memcpy(at += sizes[2], r->worker_id, sizes[3]);
+	copy.bytes = memcpy(at + sizes[3], r->bytes, r->bytes_len);
+	copy.error = copy.reason = NULL;	/* a result has none */
+	return copy;
+}
+
+static void batch_drop(struct batch *b, size_t i)
+{
+	free((void *)(uintptr_t)b->v[i].source);
+	b->v[i] = b->v[--b->len];
+}
+
+/* All in one statement; those that this does not store, one by one. */
+static void batch_store(struct work *w)
+{
+	struct batch *b = &w->batch;
+	struct error why = ERROR_INIT;
+	PGresult *rows = b->len > 1 && !w->lost ? run_many(w, b->map, STMT_COMPLETE, b->v, b->len, &why) : NULL;
+
+	for (int i = 0; rows != NULL && i < PQntuples(rows); i++)
+		for (size_t k = 0; k < b->len; k++)
+			if (strcmp(b->v[k].job_id, PQgetvalue(rows, i, 0)) == 0) {
+				w->r->count.stored++;
+				batch_drop(b, k);
+				break;
+			}
+	PQclear(rows);
+	for (; b->len > 0; batch_drop(b, 0))
+		if (w->lost || store_result(w, b->map, &b->v[0]) == KEPT) {
+			w->kept++;
+			w->r->count.kept++;
+		}
+	b->bytes = 0;
+}
+
+/* Together means: stored by one statement, and told apart by their ids afterwards. */
+static bool batch_takes(const struct batch *b, const struct mapping *m, const struct spool_record *r)
+{
+	if (b->len == BATCH_MAX || b->bytes + r->bytes_len > BATCH_BYTES || b->map != m)
+		return false;
+	for (size_t i = 0; i < b->len; i++)
+		if (strcmp(b->v[i].job_id, r->job_id) == 0 || strcmp(b->v[i].worker_id, r->worker_id) != 0)
+			return false;
+	return true;
+}
+
+static void batch_add(struct work *w, struct mapping *m, const struct spool_record *r)
+{
+	struct batch *b = &w->batch;
+
+	if (!batch_takes(b, m, r))
+		batch_store(w);
+	b->map = m;
+	b->v[b->len++] = record_copy(r);
+	b->bytes += r->bytes_len;
+}
+
 /* ---- files ---- */
 
 static void take(struct work *w, const struct spool_record *r)
 {
+	struct mapping *m = w->lost ? NULL : find_queue(w, r);
+
 	w->r->count.records++;
-	if (!w->lost && settle(w, r) == SETTLED)
+	if (m != NULL && r->kind == SPOOL_DONE && m->q->on_success[0] == '\0') {
+		batch_add(w, m, r);
+		return;
+	}
+	if (m != NULL && settle(w, m, r) == SETTLED)
 		return;
 	w->kept++;
 	w->r->count.kept++;
@@ -569,6 +658,7 @@ static void replay_file(struct work *w, const char *name)
 		w->kept++;
 	}
 	close(fd);
+	batch_store(w);
 	put_away(w);
 }
 

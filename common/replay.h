@@ -11,7 +11,8 @@
  *
  * so a replay may be repeated, at any time, by anybody. Output that nobody judged is never
  * a result: its bytes go to late_results as "unfinished". A result that the database refuses
- * fails its job for good and its bytes are kept. Each record is a transaction of its own.
+ * fails its job for good and its bytes are kept. Results go many to a transaction; what such a one does
+ * not store is a transaction of its own, as is everything else.
  *
  * What cannot be stored now (its queue is not in the settings, the server refuses for the moment) stays
  * in its file. A file with nothing left is removed, one with bytes that are no record is

@@ -201,6 +201,69 @@ START_TEST(failures_and_releases_are_replayed_too)
 }
 END_TEST
 
+/* After a long outage: hundreds in a transaction, a bad one and one of a lost claim among them. */
+START_TEST(many_results_are_stored_together)
+{
+	enum { MANY = 1500 };
+	struct testdb *db = must_have_db();
+	struct queue_story *q = queue_of_kind(db, &kinds[0], MANY);
+	struct spool *s = must_open();
+	struct spool_record r;
+	const char *old;
+
+	add_worker(db, W1);
+	old = claim_one(q, 1, W1);
+	ask(q, STMT_RELEASE, array_of("1"), array_of(old), W1, array_of("t"));
+	ask(q, STMT_CLAIM, story_text("%d", MANY), W1);
+	seal(s, q, 1, old, "\"old\"");		/* same job, same worker, another claim: never taken for the one behind it */
+	for (int i = 1; i <= MANY; i++) {
+		char id[16], result[32];
+
+		snprintf(id, sizeof id, "%d", i);
+		snprintf(result, sizeof result, i == 700 ? "{broken" : "{\"n\": %d}", i);
+		r = (struct spool_record){
+			.kind = SPOOL_DONE, .source = "unstuck.jobs", .queue = "q", .job_id = id,
+			.claim_id = sql_int(db, "SELECT claim_id FROM unstuck.jobs WHERE id = %d", i), .worker_id = W1,
+			.at = clock_wall(), .bytes = result, .bytes_len = strlen(result),
+		};
+		spool_seal(s, &r);
+	}
+	leave(s);
+	must_count(must_ctl(db, 0, "spool", "replay"), "records=1501 stored=1499 already=0 late=1 refused=1 dropped=0 kept=0");
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND (result ->> 'n')::bigint = id", "1499");
+	must_equal(db, "SELECT status FROM unstuck.jobs WHERE id = 700", "FAILED");
+	must_equal(db, "SELECT string_agg(job_id || ' ' || reason || ' ' || convert_from(raw, 'UTF8'), ', ' ORDER BY job_id)"
+	           " FROM unstuck.late_results", "1 fenced \"old\", 700 bad_data {broken");
+	ck_assert_uint_eq(instances_left(), 0);
+}
+END_TEST
+
+/* A replay by a user who may not do what the worker may: no fault of the result's. */
+START_TEST(a_missing_right_fails_no_job)
+{
+	struct testdb *db = must_have_db();
+	struct queue_story *q = queue_of_kind(db, &kinds[0], 2);
+	struct spool *s = must_open();
+	struct proc *p;
+	const char *role = story_text("recovers_%d", (int)getpid());
+
+	add_worker(db, W1);
+	seal(s, q, 1, claim_one(q, 1, W1), RESULT);
+	seal(s, q, 2, claim_one(q, 2, W1), RESULT);
+	leave(s);
+	must_sql(db, "CREATE ROLE %s LOGIN; GRANT unstuck_recover TO %s", role, role);
+	p = proc_must_exit(proc_start(&(struct proc_options){
+		.env = WORDS(story_text("UNSTUCK_WORKER_SPOOL_DIR=%s", test_path("spool"))) },
+		WORDS("unstuckctl", "-d", story_text("host=%s dbname=%s user=%s", server_dir(), db->name, role), "-c",
+		      test_path("queue.ini"), "spool", "replay")), 75, 60000);
+	must_count(p, "records=2 stored=0 already=0 late=0 refused=0 dropped=0 kept=2");
+	if (strstr(proc_err(p), "permission denied") == NULL)
+		story_fail("%s", proc_err(p));
+	must_sql(db, "DROP OWNED BY %s; DROP ROLE %s", role, role);
+	must_count(must_ctl(db, 0, "spool", "replay"), "stored=2");
+}
+END_TEST
+
 /* ---- output of a worker that was killed ---- */
 
 START_TEST(output_that_nobody_judged_is_no_result)
@@ -469,6 +532,8 @@ int main(void)
 	tcase_add_loop_test(tables, a_result_counts_after_a_recovery_that_nobody_took_up, 0, kinds_len);
 	tcase_add_loop_test(tables, bad_data_in_one_does_not_stop_the_others, 0, kinds_len);
 	tcase_add_loop_test(tables, failures_and_releases_are_replayed_too, 0, kinds_len);
+	tcase_add_test(others, many_results_are_stored_together);
+	tcase_add_test(others, a_missing_right_fails_no_job);
 	tcase_add_test(others, output_that_nobody_judged_is_no_result);
 	tcase_add_test(others, on_success_is_in_the_same_transaction);
 	tcase_add_test(others, an_unknown_queue_is_kept_and_named);
