@@ -1,11 +1,10 @@
 /*
- * replay.c - the spools of dead processes, stored in the database.
+ * replay.c - the files of dead processes, one record after the other to the database.
  *
- * Not here: what is in a file (spool_read.c), SQL text (sql/).
+ * Not here: what is in a file (spool_read.c), how a record is stored (replay_store.c).
  */
 #include "replay.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -13,51 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "mapping.h"
+#include "replay_store.h"
 #include "spool_dir.h"
 #include "spool_read.h"
 #include "spool_walk.h"
 
-#define TRIES_MAX 5		/* a row that is ours, and yet is not stored this often, is refused */
-#define JSONB_OID 3802
-#define NOT_ALLOWED "42501"	/* to this user, who may be another one than the worker's: no fault of the result */
-#define BATCH_MAX 100
-#define BATCH_BYTES ((size_t)4 << 20)
-
-/* A queue of the settings as far as it was needed. */
-struct replay_queue {
-	enum { QUEUE_UNTRIED, QUEUE_READY, QUEUE_UNUSABLE } state;
-	struct mapping map;
-};
-
-enum settled { SETTLED, KEPT };
-
-/* Records of one queue and one worker. */
-struct batch {
-	struct mapping *map;
-	struct spool_record v[BATCH_MAX];
-	size_t len, bytes;
-};
-
 struct work {
 	struct replay *r;
-	struct error *err;
-	struct replay_queue *queues;	/* as many as the settings have */
-	char **unknown;			/* names of queues that were told */
-	size_t unknown_len;
-	bool lost;			/* the database is gone: all that follows is kept */
-
-	struct spool_instance *in;
+	struct replay_store *store;
+	struct spool_instance in;
 	const char *file;
 	int64_t *claims;		/* of the sealed records of this instance */
 	size_t claims_len;
 	size_t kept, damaged;		/* of this file */
-	struct batch batch;		/* its results that are stored next */
 };
 
-static void tell(const struct work *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void tell(const struct work *w, const char *fmt, ...)
+void replay_tell(const struct replay *r, const char *fmt, ...)
 {
 	struct buf text = BUF_INIT;
 	va_list ap;
@@ -65,505 +35,11 @@ static void tell(const struct work *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
-	w->r->tell(w->r->arg, buf_text(&text));
+	r->tell(r->arg, buf_text(&text));
 	buf_release(&text);
-}
-
-/* ---- queues ---- */
-
-static void tell_unknown(struct work *w, const char *queue, const char *source, const char *why)
-{
-	for (size_t i = 0; i < w->unknown_len; i++)
-		if (strcmp(w->unknown[i], queue) == 0)
-			return;
-	w->unknown = xrealloc(w->unknown, (w->unknown_len + 1) * sizeof *w->unknown);
-	w->unknown[w->unknown_len++] = xstrdup(queue);
-	tell(w, "results of queue %s on %s stay in the spool: %s", queue, source, why);
-}
-
-static void queue_resolve(struct work *w, struct replay_queue *q, const struct queue_settings *set)
-{
-	struct error why = ERROR_INIT;
-
-	if (mapping_init(&q->map, set, &why) == 0 && mapping_resolve(&q->map, w->r->session, &why) == 0) {
-		q->state = QUEUE_READY;
-		return;
-	}
-	q->state = QUEUE_UNUSABLE;
-	tell_unknown(w, set->name, "its table", why.text);
-}
-
-/* The queue of a record. NULL: it is not in these settings, or is on another table. */
-static struct mapping *find_queue(struct work *w, const struct spool_record *r)
-{
-	const struct settings *s = w->r->settings;
-
-	for (size_t i = 0; i < s->queues_len; i++) {
-		if (strcmp(s->queues[i].name, r->queue) != 0)
-			continue;
-		if (w->queues[i].state == QUEUE_UNTRIED)
-			queue_resolve(w, &w->queues[i], &s->queues[i]);
-		if (w->queues[i].state == QUEUE_UNUSABLE)
-			return NULL;
-		if (strcmp(w->queues[i].map.source, r->source) == 0)
-			return &w->queues[i].map;
-		tell_unknown(w, r->queue, r->source, "the settings have that queue on another table");
-		return NULL;
-	}
-	tell_unknown(w, r->queue, r->source, "no such queue in the settings; name the right file with -c");
-	return NULL;
-}
-
-/* ---- statements ---- */
-
-static void add_text(struct buf *b, const char *text)
-{
-	array_add(b, text, text != NULL ? strlen(text) : 0);
-}
-
-static void add_raw(struct buf *b, const struct spool_record *r)
-{
-	static const char digits[] = "0123456789abcdef";
-	struct buf hex = BUF_INIT;
-
-	buf_reserve(&hex, 2 * r->bytes_len + 2);
-	buf_adds(&hex, "\\x");
-	for (size_t i = 0; i < r->bytes_len; i++) {
-		unsigned char c = (unsigned char)r->bytes[i];
-
-		buf_addc(&hex, digits[c >> 4]);
-		buf_addc(&hex, digits[c & 15]);
-	}
-	array_add(b, hex.data, hex.len);
-	buf_release(&hex);
-}
-
-static void field_id(struct buf *b, const struct spool_record *r) { add_text(b, r->job_id); }
-static void field_kind(struct buf *b, const struct spool_record *r) { add_text(b, spool_kind_name(r->kind)); }
-static void field_error(struct buf *b, const struct spool_record *r) { add_text(b, r->error); }
-static void field_reason(struct buf *b, const struct spool_record *r) { add_text(b, r->reason); }
-static void field_started(struct buf *b, const struct spool_record *r) { add_text(b, r->started ? "t" : "f"); }
-static void field_result(struct buf *b, const struct spool_record *r) { array_add(b, r->bytes, r->bytes_len); }
-static void field_late(struct buf *b, const struct spool_record *r) { add_raw(b, r); }
-
-static void field_claim(struct buf *b, const struct spool_record *r)
-{
-	char text[24];
-
-	snprintf(text, sizeof text, "%lld", (long long)r->claim_id);
-	add_text(b, text);
-}
-
-static void field_delay(struct buf *b, const struct spool_record *r)
-{
-	char text[32];
-
-	snprintf(text, sizeof text, "%.6f", (double)r->delay / (double)SEC);
-	add_text(b, text);
-}
-
-static void field_raw(struct buf *b, const struct spool_record *r)
-{
-	if (r->reason != NULL)
-		add_raw(b, r);
-	else
-		add_text(b, NULL);
-}
-
-typedef void field_fn(struct buf *b, const struct spool_record *r);
-#define PARAMS_MAX 8
-
-/* The parameters of each statement in order; NULL stands for the worker's id. */
-static const struct {
-	int n;
-	field_fn *fields[PARAMS_MAX];
-} forms[STATEMENTS] = {
-	[STMT_COMPLETE]     = { 4, { field_id, field_claim, field_result, NULL } },
-	[STMT_COMPLETE_ALL] = { 4, { field_id, field_claim, field_result, NULL } },
-	[STMT_FAIL]         = { 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay, field_reason, field_raw } },
-	[STMT_RELEASE]      = { 4, { field_id, field_claim, NULL, field_started } },
-	[STMT_CLASSIFY]     = { 3, { field_id, field_claim, NULL } },
-	[STMT_LATE]         = { 5, { field_id, field_claim, NULL, field_reason, field_late } },
-};
-
-static char *array_of(field_fn *field, const struct spool_record *r, size_t len)
-{
-	struct buf b = BUF_INIT;
-
-	array_begin(&b);
-	for (size_t i = 0; i < len; i++)
-		field(&b, &r[i]);
-	array_end(&b);
-	return buf_give(&b);
-}
-
-/* For so many records. The rows; NULL and err. */
-static PGresult *run_many(struct work *w, const struct mapping *m, enum statement s, const struct spool_record *r, size_t len,
-                          struct error *err)
-{
-	char *sql = mapping_statement(m, s, err), *params[PARAMS_MAX];
-	PGresult *res;
-
-	if (sql == NULL)
-		return NULL;
-	assert(forms[s].n > 0);
-	for (int i = 0; i < forms[s].n; i++)
-		params[i] = forms[s].fields[i] != NULL ? array_of(forms[s].fields[i], r, len) : xstrdup(r->worker_id);
-	res = session_exec(w->r->session, err, sql, forms[s].n, (const char *const *)params);
-	for (int i = 0; i < forms[s].n; i++)
-		free(params[i]);
-	free(sql);
-	return res;
-}
-
-static PGresult *run(struct work *w, const struct mapping *m, enum statement s, const struct spool_record *r, struct error *err)
-{
-	return run_many(w, m, s, r, 1, err);
-}
-
-static int run_text(struct work *w, const char *sql, struct error *err)
-{
-	PGresult *res = session_exec(w->r->session, err, sql, 0, NULL);
-
-	PQclear(res);
-	return res != NULL ? 0 : -1;
-}
-
-/* ---- how a record is settled ---- */
-
-/*
- * Nothing was stored, and the server's words say whether the same may succeed later. DATA is for
- * the caller to deal with; else the record is kept.
- */
-static bool is_data_error(struct work *w, const struct error *why)
-{
-	if (PQstatus(w->r->session->conn) == CONNECTION_OK && pg_verdict(why->sqlstate) == PG_DATA)
-		return strcmp(why->sqlstate, NOT_ALLOWED) != 0;
-	if (PQstatus(w->r->session->conn) != CONNECTION_OK || pg_verdict(why->sqlstate) == PG_LOST) {
-		w->lost = true;
-		error_set(w->err, ERR_NO_DB, "%s", why->text);
-		w->err->kind = ERR_NO_DB;
-	}
-	return false;
-}
-
-static enum settled keep(struct work *w, const struct spool_record *r, const struct error *why)
-{
-	if (!w->lost)
-		tell(w, "job %s of queue %s stays in the spool: %s", r->job_id, r->queue, why->text);
-	return KEPT;
-}
-
-static enum settled store_late(struct work *w, const struct mapping *m, const struct spool_record *r, const char *reason)
-{
-	struct spool_record late = *r;
-	struct error why = ERROR_INIT;
-	PGresult *rows;
-
-	late.reason = reason;
-	rows = run(w, m, STMT_LATE, &late, &why);
-	PQclear(rows);
-	if (rows == NULL) {
-		is_data_error(w, &why);
-		return keep(w, r, &why);
-	}
-	w->r->count.late++;
-	return SETTLED;
-}
-
-/* Whose the row is now. NULL: why; else the caller frees it. */
-static char *ask_verdict(struct work *w, const struct mapping *m, const struct spool_record *r, struct error *why)
-{
-	PGresult *rows = run(w, m, STMT_CLASSIFY, r, why);
-	char *verdict;
-
-	if (rows == NULL)
-		return NULL;
-	verdict = xstrdup(PQntuples(rows) == 1 ? PQgetvalue(rows, 0, 1) : "missing");
-	PQclear(rows);
-	return verdict;
-}
-
-/* A row of another state than ours as the reason of late_results. */
-static const char *late_reason(const char *verdict)
-{
-	static const char *const reasons[] = { "missing", "failed", "cancelled" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
-		if (strcmp(verdict, reasons[i]) == 0)
-			return reasons[i];
-	return "fenced";
-}
-
-/* FAIL, RETRY, LATER; the bytes of one with a reason are kept by the same statement, whoever has the row. */
-static enum settled store_failure(struct work *w, const struct mapping *m, const struct spool_record *r, size_t *count)
-{
-	struct error why = ERROR_INIT;
-	PGresult *rows = run(w, m, STMT_FAIL, r, &why);
-
-	if (rows == NULL) {
-		is_data_error(w, &why);
-		return keep(w, r, &why);
-	}
-	if (PQntuples(rows) == 1)
-		(*count)++;
-	else if (r->reason != NULL)
-		w->r->count.late++;
-	else
-		w->r->count.dropped++;
-	PQclear(rows);
-	return SETTLED;
-}
-
-/* The database will never take this result: the job fails for good, and its bytes are kept. */
-static enum settled reject(struct work *w, const struct mapping *m, const struct spool_record *r, const char *why)
-{
-	struct spool_record failed = *r;
-	struct buf text = BUF_INIT;
-	enum settled s;
-
-	buf_adds(&text, "the result was refused by the database: ");
-	utf8_clean(&text, why, strlen(why), 4096);
-	failed.kind = SPOOL_FAIL;
-	failed.error = buf_text(&text);
-	failed.reason = "bad_data";
-	s = store_failure(w, m, &failed, &w->r->count.refused);
-	if (s == SETTLED)
-		tell(w, "job %s of queue %s has failed: %s", r->job_id, r->queue, buf_text(&text));
-	buf_release(&text);
-	return s;
-}
-
-static int run_on_success(struct work *w, const struct mapping *m, const struct spool_record *r, struct error *why)
-{
-	const Oid types[] = { m->id_type_oid, JSONB_OID };
-	char *result = xstrndup(r->bytes, r->bytes_len);
-	const char *params[] = { r->job_id, result };
-	PGconn *conn = w->r->session->conn;
-	PGresult *res = PQexecParams(conn, m->q->on_success, 2, types, params, NULL, NULL, 0);
-	ExecStatusType status = PQresultStatus(res);
-	int rc = 0;
-
-	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-		rc = pg_error(why, conn, res);
-	PQclear(res);
-	free(result);
-	return rc;
-}
-
-enum stored { STORED, NOT_STORED, STORE_FAILED };
-
-/* The fence, the user's statement, one commit. */
-static enum stored complete_with_statement(struct work *w, const struct mapping *m, const struct spool_record *r,
-                                           struct error *why)
-{
-	PGresult *rows;
-
-	if (run_text(w, "BEGIN", why) < 0)
-		return STORE_FAILED;
-	rows = run(w, m, STMT_COMPLETE_ALL, r, why);
-	PQclear(rows);
-	if (rows != NULL && run_on_success(w, m, r, why) == 0 && run_text(w, "COMMIT", why) == 0)
-		return STORED;
-	run_text(w, "ROLLBACK", NULL);
-	return rows == NULL && strcmp(why->sqlstate, "22012") == 0 ? NOT_STORED : STORE_FAILED;
-}
-
-static enum stored complete(struct work *w, const struct mapping *m, const struct spool_record *r, struct error *why)
-{
-	PGresult *rows;
-	int n;
-
-	if (m->q->on_success[0] != '\0')
-		return complete_with_statement(w, m, r, why);
-	rows = run(w, m, STMT_COMPLETE, r, why);
-	if (rows == NULL)
-		return STORE_FAILED;
-	n = PQntuples(rows);
-	PQclear(rows);
-	return n == 1 ? STORED : NOT_STORED;
-}
-
-/* It is not stored: by the row's state, unless that is ours. reason: under which bytes are kept; NULL: by the state. */
-static enum settled settle_unstored(struct work *w, const struct mapping *m, const struct spool_record *r,
-                                    const char *reason, bool *ours)
-{
-	struct error why = ERROR_INIT;
-	char *verdict = ask_verdict(w, m, r, &why);
-	enum settled s = SETTLED;
-
-	*ours = false;
-	if (verdict == NULL) {
-		is_data_error(w, &why);
-		return keep(w, r, &why);
-	}
-	if (strcmp(verdict, "mine") == 0 || strcmp(verdict, "reset") == 0)
-		*ours = true;
-	else if (strcmp(verdict, "already") == 0)
-		w->r->count.already++;
-	else
-		s = store_late(w, m, r, reason != NULL ? reason : late_reason(verdict));
-	free(verdict);
-	return s;
-}
-
-static enum settled store_result(struct work *w, const struct mapping *m, const struct spool_record *r)
-{
-	for (int tries = 0; tries < TRIES_MAX; tries++) {
-		struct error why = ERROR_INIT;
-		enum stored s = complete(w, m, r, &why);
-		enum settled settled;
-		bool ours;
-
-		if (s == STORED) {
-			w->r->count.stored++;
-			return SETTLED;
-		}
-		if (s == STORE_FAILED && !is_data_error(w, &why))
-			return keep(w, r, &why);
-		settled = settle_unstored(w, m, r, NULL, &ours);
-		if (!ours)
-			return settled;
-		if (s == STORE_FAILED)
-			return reject(w, m, r, why.text);
-	}
-	return reject(w, m, r, "the row is ours, and yet it was not changed (a trigger or a rule of the table?)");
-}
-
-static enum settled store_release(struct work *w, const struct mapping *m, const struct spool_record *r)
-{
-	struct error why = ERROR_INIT;
-	PGresult *rows = run(w, m, STMT_RELEASE, r, &why);
-
-	if (rows == NULL) {
-		is_data_error(w, &why);
-		return keep(w, r, &why);
-	}
-	if (PQntuples(rows) == 1)
-		w->r->count.stored++;
-	else
-		w->r->count.dropped++;
-	PQclear(rows);
-	return SETTLED;
-}
-
-/* Its handler's end was never seen: perhaps a whole result, perhaps half of one. */
-static enum settled store_unfinished(struct work *w, const struct mapping *m, const struct spool_record *r)
-{
-	enum settled s = SETTLED;
-	bool ours = false;
-
-	if (r->bytes_len == 0)
-		w->r->count.dropped++;
-	else
-		s = settle_unstored(w, m, r, "unfinished", &ours);
-	return ours ? store_late(w, m, r, "unfinished") : s;
-}
-
-static enum settled settle(struct work *w, const struct mapping *m, const struct spool_record *r)
-{
-	switch (r->kind) {
-	case SPOOL_DONE:
-		return store_result(w, m, r);
-	case SPOOL_RETRY:
-	case SPOOL_FAIL:
-	case SPOOL_LATER:
-		return store_failure(w, m, r, &w->r->count.stored);
-	case SPOOL_RELEASE:
-		return store_release(w, m, r);
-	case SPOOL_OUTPUT:
-		return store_unfinished(w, m, r);
-	case SPOOL_KINDS:
-		break;
-	}
-	return KEPT;
-}
-
-/* ---- results together ---- */
-
-/* A copy in one piece of memory, which begins with the source. */
-static struct spool_record record_copy(const struct spool_record *r)
-{
-	struct spool_record copy = *r;
-	size_t sizes[] = { strlen(r->source) + 1, strlen(r->queue) + 1, strlen(r->job_id) + 1, strlen(r->worker_id) + 1 };
-	char *at = xmalloc(sizes[0] + sizes[1] + sizes[2] + sizes[3] + r->bytes_len + 1);
-
-	copy.source = memcpy(at, r->source, sizes[0]);
-	copy.queue = memcpy(at += sizes[0], r->queue, sizes[1]);
-	copy.job_id = memcpy(at += sizes[1], r->job_id, sizes[2]);
-	copy.worker_id = memcpy(at += sizes[2], r->worker_id, sizes[3]);
-	copy.bytes = memcpy(at + sizes[3], r->bytes, r->bytes_len);
-	copy.error = copy.reason = NULL;	/* a result has none */
-	return copy;
-}
-
-static void batch_drop(struct batch *b, size_t i)
-{
-	free((void *)(uintptr_t)b->v[i].source);
-	b->v[i] = b->v[--b->len];
-}
-
-/* All in one statement; those that this does not store, one by one. */
-static void batch_store(struct work *w)
-{
-	struct batch *b = &w->batch;
-	struct error why = ERROR_INIT;
-	PGresult *rows = b->len > 1 && !w->lost ? run_many(w, b->map, STMT_COMPLETE, b->v, b->len, &why) : NULL;
-
-	for (int i = 0; rows != NULL && i < PQntuples(rows); i++)
-		for (size_t k = 0; k < b->len; k++)
-			if (strcmp(b->v[k].job_id, PQgetvalue(rows, i, 0)) == 0) {
-				w->r->count.stored++;
-				batch_drop(b, k);
-				break;
-			}
-	PQclear(rows);
-	for (; b->len > 0; batch_drop(b, 0))
-		if (w->lost || store_result(w, b->map, &b->v[0]) == KEPT) {
-			w->kept++;
-			w->r->count.kept++;
-		}
-	b->bytes = 0;
-}
-
-/* Together means: stored by one statement, and told apart by their ids afterwards. */
-static bool batch_takes(const struct batch *b, const struct mapping *m, const struct spool_record *r)
-{
-	if (b->len == BATCH_MAX || b->bytes + r->bytes_len > BATCH_BYTES || b->map != m)
-		return false;
-	for (size_t i = 0; i < b->len; i++)
-		if (strcmp(b->v[i].job_id, r->job_id) == 0 || strcmp(b->v[i].worker_id, r->worker_id) != 0)
-			return false;
-	return true;
-}
-
-static void batch_add(struct work *w, struct mapping *m, const struct spool_record *r)
-{
-	struct batch *b = &w->batch;
-
-	if (!batch_takes(b, m, r))
-		batch_store(w);
-	b->map = m;
-	b->v[b->len++] = record_copy(r);
-	b->bytes += r->bytes_len;
 }
 
 /* ---- files ---- */
-
-static void take(struct work *w, const struct spool_record *r)
-{
-	struct mapping *m = w->lost ? NULL : find_queue(w, r);
-
-	w->r->count.records++;
-	if (m != NULL && r->kind == SPOOL_DONE && m->q->on_success[0] == '\0') {
-		batch_add(w, m, r);
-		return;
-	}
-	if (m != NULL && settle(w, m, r) == SETTLED)
-		return;
-	w->kept++;
-	w->r->count.kept++;
-}
 
 static void on_record(void *arg, const struct spool_record *r, uint64_t offset)
 {
@@ -572,7 +48,7 @@ static void on_record(void *arg, const struct spool_record *r, uint64_t offset)
 	(void)offset;
 	w->claims = xrealloc(w->claims, (w->claims_len + 1) * sizeof *w->claims);
 	w->claims[w->claims_len++] = r->claim_id;
-	take(w, r);
+	replay_store_take(w->store, r);
 }
 
 static bool is_sealed_too(const struct work *w, int64_t claim)
@@ -600,11 +76,11 @@ static void on_output(void *arg, const struct spool_record *head, int fd, uint64
 	if (spool_read_bytes(&text, fd, offset, bytes, &why) == 0) {
 		r.bytes = buf_text(&text);
 		r.bytes_len = text.len;
-		take(w, &r);
+		replay_store_take(w->store, &r);
 	} else {
 		w->kept++;
 		w->r->count.kept++;
-		tell(w, "job %s of queue %s stays in the spool: %s", r.job_id, r.queue, why.text);
+		replay_tell(w->r, "job %s of queue %s stays in the spool: %s", r.job_id, r.queue, why.text);
 	}
 	buf_release(&text);
 }
@@ -613,7 +89,7 @@ static void on_damage(void *arg, const struct spool_damage *d)
 {
 	struct work *w = arg;
 
-	tell(w, "%s/%s at offset %llu: %s (%llu bytes)%s", w->in->name, w->file, (unsigned long long)d->offset, d->what,
+	replay_tell(w->r, "%s/%s at offset %llu: %s (%llu bytes)%s", w->in.name, w->file, (unsigned long long)d->offset, d->what,
 	     (unsigned long long)d->bytes, d->torn ? ": the end of a write that was never finished, dropped" : "");
 	if (d->torn)
 		return;
@@ -628,12 +104,12 @@ static void put_away(struct work *w)
 	if (w->kept > 0)
 		return;
 	if (w->damaged == 0) {
-		unlinkat(w->in->dir, w->file, 0);
+		unlinkat(w->in.dir, w->file, 0);
 		return;
 	}
 	aside = xasprintf("damaged.%s", w->file);
-	if (renameat(w->in->dir, w->file, w->in->dir, aside) == 0)
-		tell(w, "what could not be read is left in %s/%s", w->in->name, aside);
+	if (renameat(w->in.dir, w->file, w->in.dir, aside) == 0)
+		replay_tell(w->r, "what could not be read is left in %s/%s", w->in.name, aside);
 	free(aside);
 }
 
@@ -641,24 +117,24 @@ static void replay_file(struct work *w, const char *name)
 {
 	const struct spool_reader reader = { on_record, on_output, on_damage, w };
 	struct error why = ERROR_INIT;
-	int fd = spool_file_open(w->in->dir, name, O_RDONLY);
+	int fd = spool_file_open(w->in.dir, name, O_RDONLY);
 	bool is_free;
 
 	w->file = name;
 	w->kept = w->damaged = 0;
 	if (fd < 0) {
-		tell(w, "cannot open %s/%s: %s", w->in->name, name, strerror(errno));
+		replay_tell(w->r, "cannot open %s/%s: %s", w->in.name, name, strerror(errno));
 		w->r->count.kept++;
 		return;
 	}
 	is_free = strncmp(name, "out.", 4) == 0 && spool_output_free(fd);
-	if (!is_free && spool_read(&reader, fd, spool_seed(w->in->name), &why) < 0) {
-		tell(w, "%s/%s: %s", w->in->name, name, why.text);
+	if (!is_free && spool_read(&reader, fd, spool_seed(w->in.name), &why) < 0) {
+		replay_tell(w->r, "%s/%s: %s", w->in.name, name, why.text);
 		w->r->count.kept++;
 		w->kept++;
 	}
 	close(fd);
-	batch_store(w);
+	w->kept += replay_store_flush(w->store);
 	put_away(w);
 }
 
@@ -670,38 +146,36 @@ static int replay_instance(struct work *w, struct error *err)
 
 	w->claims_len = 0;
 	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
-		if (spool_names_read(&names, w->in->dir, kinds[k], err) < 0)
+		if (spool_names_read(&names, w->in.dir, kinds[k], err) < 0)
 			return -1;
-		for (size_t i = 0; i < names.len && !w->lost; i++)
+		for (size_t i = 0; i < names.len && !replay_store_lost(w->store); i++)
 			replay_file(w, names.v[i]);
 		spool_names_release(&names);
 	}
 	return 0;
 }
 
-static int replay_all(struct work *w, int base, const struct spool_names *names)
+static int replay_all(struct work *w, int base, const struct spool_names *names, struct error *err)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < names->len && !w->lost; i++) {
-		struct spool_instance in;
+	for (size_t i = 0; i < names->len && !replay_store_lost(w->store); i++) {
 		size_t before = w->r->count.records;
 
-		if (spool_instance_open(&in, base, names->v[i], w->err) == 0 && spool_instance_lock(&in)) {
-			w->in = &in;
-			rc |= replay_instance(w, w->err);
+		if (spool_instance_open(&w->in, base, names->v[i], err) == 0 && spool_instance_lock(&w->in)) {
+			rc |= replay_instance(w, err);
 			w->r->count.instances += w->r->count.records > before;
-			if (!w->lost)
-				spool_instance_remove(&in, base);
+			if (!replay_store_lost(w->store))
+				spool_instance_remove(&w->in, base);
 		}
-		spool_instance_close(&in);
+		spool_instance_close(&w->in);
 	}
-	return rc < 0 || w->lost ? -1 : 0;
+	return rc < 0 || replay_store_lost(w->store) ? -1 : 0;
 }
 
 int replay_run(struct replay *r, struct error *err)
 {
-	struct work w = { .r = r, .err = err };
+	struct work w = { .r = r, .in = SPOOL_INSTANCE_INIT };
 	struct spool_names names;
 	bool missing;
 	int base = spool_base_open(r->dir, false, &missing, err), rc = -1;
@@ -709,18 +183,12 @@ int replay_run(struct replay *r, struct error *err)
 	r->count = (struct replay_counts){ 0 };
 	if (base < 0)
 		return missing ? 0 : -1;
-	w.queues = xcalloc(r->settings->queues_len + 1, sizeof *w.queues);
+	w.store = replay_store_new(r, err);
 	if (spool_names_read(&names, base, "", err) == 0) {
-		rc = replay_all(&w, base, &names);
+		rc = replay_all(&w, base, &names, err);
 		spool_names_release(&names);
 	}
-	for (size_t i = 0; i < r->settings->queues_len; i++)
-		if (w.queues[i].state != QUEUE_UNTRIED)
-			mapping_release(&w.queues[i].map);
-	for (size_t i = 0; i < w.unknown_len; i++)
-		free(w.unknown[i]);
-	free(w.unknown);
-	free(w.queues);
+	replay_store_free(w.store);
 	free(w.claims);
 	close(base);
 	return rc;

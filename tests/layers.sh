@@ -12,7 +12,7 @@ table='
 0 common/error common/clock common/buf common/crc32c
 1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
 2 common/setting* common/cli* common/pg common/catalog
-3 common/mapping* common/replay
+3 common/mapping* common/replay*
 4 worker/db* worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown
 5 worker/worker.h worker/claim worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
 6 worker/worker.c
