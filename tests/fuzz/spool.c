@@ -81,9 +81,12 @@ static void put(char *at, uint32_t n)
 /* The input as a head and a body of its own making, the sums right. */
 static void with_right_sums(char *data, size_t size)
 {
+	static const char magic[] = { SPOOL_MAGIC };
+
 	if (size < SPOOL_HEAD)
 		return;
-	memcpy(data, SPOOL_MAGIC, SPOOL_MAGIC_LEN);
+	for (size_t i = 0; i < SPOOL_MAGIC_LEN; i++)
+		data[i] = magic[i];
 	put(data + 12, crc32c(SEED, data + SPOOL_HEAD, size - SPOOL_HEAD));
 	put(data + 8, crc32c(SEED, data + 12, SPOOL_HEAD - 12));
 	read_all(data, size);
