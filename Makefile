@@ -24,7 +24,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo bench test check model lint docs install uninstall clean help
+.PHONY: all tests deps demo bench test check model fuzz fuzz-programs lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@:
 
@@ -108,6 +108,19 @@ model:
 	$(call get_deps,build model)
 	@tests/model/run $(BUILD)/model $(WIDE)
 
+# tests/fuzz/x.c are libFuzzer's targets; each runs FUZZ_SECONDS. Everything below them is built again for that.
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(BUILD)/obj/tests/fuzz/%.o: ALL_CPPFLAGS += -Iworker
+$(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+fuzz-programs: $(FUZZ)
+	@:
+fuzz:
+	$(call get_deps,build lint fuzz)
+	+@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD)/fuzzing CC=clang SAN=fuzzer-no-link,address,undefined fuzz-programs
+	@tests/fuzz/run $(BUILD)/fuzzing $(FUZZ:$(BUILD)/%=$(BUILD)/fuzzing/%)
+
 lint:
 	$(call get_deps,build test lint)
 	@tests/layers.sh
@@ -144,6 +157,7 @@ help:
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
+	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
 	@echo "make docs       write docs/settings.md from the table of settings"

@@ -47,6 +47,7 @@ enum exit_status cancel_run(struct ctl *ctl);
 enum exit_status retry_run(struct ctl *ctl);
 enum exit_status queues_run(struct ctl *ctl);
 enum exit_status workers_run(struct ctl *ctl);
+enum exit_status spool_run(struct ctl *ctl);
 
 /* Connect as the settings say. -1: ctl->err. */
 int ctl_connect(struct ctl *ctl);

@@ -65,11 +65,14 @@ static const struct command_row commands[] = {
 	{ "retry", "ID...", "put FAILED or CANCELLED jobs back", retry_options, 0, SIZE_MAX },
 	{ "queues", "", "count jobs by queue and status, with the oldest ages", list_options, 0, 0 },
 	{ "workers", "", "list the workers that are registered", list_options, 0, 0 },
+	{ "spool", "[replay]", "list the results on this host that wait for the database; replay stores those of dead workers",
+	  list_options, 0, 1 },
 };
 
 /* In the order of commands[]. */
 static enum exit_status (*const runs[])(struct ctl *ctl) = {
 	init_run, enqueue_run, jobs_run, show_run, cancel_run, retry_run, queues_run, workers_run,
+	spool_run,
 };
 _Static_assert(ARRAY_SIZE(runs) == ARRAY_SIZE(commands), "a function for every command");
 

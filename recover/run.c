@@ -1,7 +1,7 @@
 /*
  * run.c - the order of a run, written once.
  *
- *   connect, lock, choose the queues, watch the silent workers,
+ *   connect, lock, choose the queues, replay the spools of dead workers on this host, watch the silent workers,
  *   preview, brake, consent, declare the dead, reset
  *
  * Each step may end the run; the report then says how far it came.
@@ -19,6 +19,7 @@
 #include "report.h"
 #include "reset.h"
 #include "sqltext.h"
+#include "spools.h"
 #include "stop.h"
 #include "stuck.h"
 #include "tell.h"
@@ -390,7 +391,7 @@ static int run_steps(struct run *r)
 	note_setup(r);
 	if (!r->dry_run && (go = run_lock(r)) <= 0)
 		return go;
-	if (run_choose(r) < 0)
+	if (run_choose(r) < 0 || spools_replay(r) < 0)
 		return -1;
 	if (!r->dry_run && !r->ask->opt->ignore_liveness &&
 	    watch_silent(&r->session, say_watching, r, &r->error) < 0)

@@ -197,7 +197,7 @@ START_TEST(ready_statuses_are_claimed_in_their_order_and_together_within_the_lim
 	must_sql(db, "UPDATE videos SET state = 'LATER' WHERE id <= 3; UPDATE videos SET state = 'URGENT' WHERE id >= 9;"
 	             "UPDATE videos SET priority = 5 WHERE id IN (2, 7); UPDATE videos SET title = 'no' WHERE id = 8");
 	must_answer(ask_column(q, "payload", STMT_CLAIM, "1", W1), "{\"id\":9}");
-	PGresult *res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM], 2, NULL, (const char *const[]){ "6", W1 }, NULL, NULL, 0);
+	PGresult *res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM], 3, NULL, (const char *const[]){ "6", W1, NULL }, NULL, NULL, 0);
 	char order[64] = "";
 	for (int i = 0; i < PQntuples(res); i++)
 		snprintf(order + strlen(order), sizeof order - strlen(order), "%s ", PQgetvalue(res, i, 0));

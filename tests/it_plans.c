@@ -109,7 +109,7 @@ START_TEST(a_claim_takes_no_more_than_its_limit_under_any_plan)
 	for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
 		must_set(&b, off[i][0] ? off[i] : "SELECT 1");
 		for (int n = 1; n <= 100; n *= 10) {
-			PGresult *res = must_ask(&b, STMT_CLAIM, 2, (const char *const[]){ story_text("%d", n), W1 });
+			PGresult *res = must_ask(&b, STMT_CLAIM, 3, (const char *const[]){ story_text("%d", n), W1, NULL });
 
 			ck_assert_int_eq(PQntuples(res), n);
 			PQclear(res);
@@ -122,7 +122,8 @@ START_TEST(a_claim_takes_no_more_than_its_limit_under_any_plan)
 END_TEST
 
 static const struct { enum statement s; const char *types, *arguments; } hot[] = {
-	{ STMT_CLAIM, "int, uuid", "10, '" W1 "'" },
+	{ STMT_CLAIM, "int, uuid, text", "10, '" W1 "', NULL" },
+	{ STMT_CLAIM, "int, uuid, text", "10, '" W1 "', '{0,2026-01-01,7}'" },
 	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "'{1,2}', '{1,2}', '{1,2}', '" W1 "'" },
 	{ STMT_FAIL, "text[], bigint[], uuid, text[], text[], float8[], text[], bytea[]",
 	  "'{1}', '{1}', '" W1 "', '{retry}', '{x}', '{1}', '{NULL}', '{NULL}'" },
@@ -400,7 +401,7 @@ START_TEST(batches_in_opposite_order_do_not_deadlock)
 	must_open(&b, db, kinds[_i].queue);
 	release = mapping_statement(&b.map, STMT_RELEASE, &err);
 	for (int round = 0; round < 30; round++) {
-		PGresult *res = must_ask(&b, STMT_CLAIM, 2, (const char *const[]){ "200", W1 });
+		PGresult *res = must_ask(&b, STMT_CLAIM, 3, (const char *const[]){ "200", W1, NULL });
 		struct buf ids[2] = { BUF_INIT, BUF_INIT }, claims[2] = { BUF_INIT, BUF_INIT }, yes = BUF_INIT;
 		int n = PQntuples(res);
 

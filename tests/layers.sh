@@ -9,16 +9,16 @@ set -eu
 cd "$(dirname "$0")/.."
 
 table='
-0 common/error common/clock common/buf
-1 common/inifile common/words common/ident common/log common/sqltext common/fragment
+0 common/error common/clock common/buf common/crc32c
+1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
 2 common/setting* common/cli* common/pg common/catalog
-3 common/mapping*
+3 common/mapping* common/replay*
 4 worker/db* worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown
 5 worker/worker.h worker/claim worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
 6 worker/worker.c
 7 worker/main
 4 recover/options recover/target* recover/lock recover/stop recover/progress recover/watch recover/on_stuck
-5 recover/run.h recover/stuck recover/reset recover/confirm recover/report* recover/command recover/tell
+5 recover/run.h recover/stuck recover/reset recover/confirm recover/report* recover/command recover/tell recover/spools
 6 recover/run.c recover/finish recover/schedule recover/nagios
 7 recover/main
 4 ctl/ctl ctl/table
