@@ -95,7 +95,7 @@ int mapping_check(const struct mapping *m, struct session *session, struct findi
 /* The part of it that recover tells: a large table without an index that finds its PROCESSING rows. */
 int mapping_check_recover(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
 
-#define CLAIM_MAX 500	/* a batch that fits on a page of unstuck.batches */
+#define CLAIM_MAX 500	/* more are not claimed at a time: a row of unstuck.batches has to hold them */
 
 bool mapping_has(const struct mapping *m, enum statement s);	/* else there is nothing for it to do here */
 /* The SQL of a statement, filled (caller frees). NULL and err when the mapping cannot have it. */

@@ -15,7 +15,7 @@
 
 -- name: claim
 -- $3: where the last claim ended, or NULL to look from the start of the queue. A level is a priority, so that
--- jobs for later, which stand behind those that are due, are never read through.
+-- jobs for later, which stand behind those that are due, are never read through. 500: so many fit into a row of batches.
 -- The worker's own row is locked (KEY SHARE, only when there is something to claim): its declaration of death either
 -- comes first, and nothing is claimed, or skips it. So no claim of a dead worker comes to light after its death.
 -- Rows are locked before they are changed, so a place (ctid) is as good as a key, and nearer. A join would give them a
@@ -39,7 +39,7 @@ WITH RECURSIVE level(priority, run_at, id) AS (
                     ORDER BY j.run_at, j.id
                     LIMIT $1::int
                     FOR NO KEY UPDATE SKIP LOCKED) AS j
-           LIMIT $1::int) AS p
+           LIMIT least($1::int, 500)) AS p
 ), mine AS MATERIALIZED (
   SELECT p.*, CASE WHEN p.n >= 10 THEN nextval('unstuck.claim_seq') END AS batch
     FROM picked AS p, unstuck.workers AS w

@@ -246,7 +246,7 @@ static struct batch_texts must_claim_batch(struct bench *b, struct testdb *db)
 	struct batch_texts t;
 
 	must_set(b, "SET enable_seqscan = off");
-	must_set(b, story_text("EXECUTE claim (%d, '" W1 "')", BATCH));
+	must_set(b, story_text("EXECUTE claim (%d, '" W1 "', NULL)", BATCH));
 	t.ids = story_text("'%s'", sql_value(db, "SELECT array_agg(job_id ORDER BY claim_id) FROM unstuck.claims WHERE state = 'ACTIVE'"));
 	t.claims = story_text("'%s'", sql_value(db, "SELECT array_agg(claim_id ORDER BY claim_id) FROM unstuck.claims WHERE state = 'ACTIVE'"));
 	t.tokens = story_text("'%s'", sql_value(db, "SELECT array_agg(f.xmin ORDER BY c.claim_id) FROM unstuck.claims c JOIN films f"
@@ -334,7 +334,7 @@ static void must_make_films(struct testdb *db, size_t type, const char *indexes)
 
 static void must_prepare_all(struct bench *b)
 {
-	must_prepare(b, STMT_CLAIM, "int, uuid");
+	must_prepare(b, STMT_CLAIM, "int, uuid, text");
 	for (size_t i = 0; i < ARRAY_SIZE(measured); i++)
 		must_prepare(b, measured[i].s, measured[i].types);
 }
@@ -343,7 +343,7 @@ static void must_prepare_all(struct bench *b)
 static void must_plan_all(struct bench *b)
 {
 	must_set(b, "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off");
-	must_set(b, story_text("EXECUTE claim (%d, '" W1 "')", BATCH));
+	must_set(b, story_text("EXECUTE claim (%d, '" W1 "', NULL)", BATCH));
 	for (size_t i = 0; i < ARRAY_SIZE(measured); i++)
 		must_set(b, story_text("EXECUTE %s (%s)", statement_name(measured[i].s), arguments_for(i, &empty_batch)));
 }

@@ -339,10 +339,10 @@ END_TEST
 static int claim_until_empty(struct queue_story *q, int number)
 {
 	const char *limit = story_text("%d", 1 + number * 3);
-	const char *params[] = { limit, W1 };
+	const char *params[] = { limit, W1, NULL };
 
 	for (;;) {
-		PGresult *res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM], 2, NULL, params, NULL, NULL, 0);
+		PGresult *res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM], 3, NULL, params, NULL, NULL, 0);
 		int n = PQntuples(res);
 
 		if (PQresultStatus(res) != PGRES_TUPLES_OK || n > 1 + number * 3)
@@ -441,9 +441,9 @@ START_TEST(a_plan_made_while_all_was_empty_is_good_when_it_is_full)
 	PQclear(session_exec(&q->session, &err, pg_session_sql(), 0, NULL));
 	PQclear(session_exec(&q->session, &err, story_text("PREPARE claim AS %s", q->sql[STMT_CLAIM]), 0, NULL));
 	for (int i = 0; i < 8; i++)
-		PQclear(session_exec(&q->session, &err, "EXECUTE claim (10, '" W1 "')", 0, NULL));
+		PQclear(session_exec(&q->session, &err, "EXECUTE claim (10, '" W1 "', NULL)", 0, NULL));
 	must_sql(db, "WITH g AS (SELECT g FROM generate_series(1, 20000) AS g) %s", kinds[_i].add);
-	PGresult *res = session_exec(&q->session, &err, "EXPLAIN EXECUTE claim (10, '" W1 "')", 0, NULL);
+	PGresult *res = session_exec(&q->session, &err, "EXPLAIN EXECUTE claim (10, '" W1 "', NULL)", 0, NULL);
 	ck_assert_msg(err.kind == ERR_NONE, "%s", err.text);
 	for (int i = 0; i < PQntuples(res); i++)
 		ck_assert_msg(strstr(PQgetvalue(res, i, 0), "Seq Scan") == NULL, "%s", PQgetvalue(res, i, 0));
@@ -482,8 +482,8 @@ START_TEST(a_claim_and_a_declaration_of_death_exclude_each_other)
 	reset(q, key_of(q, 1), token_of(q));
 	PQclear(PQexec(conn, "BEGIN"));
 	PQclear(PQexec(conn, "DELETE FROM unstuck.workers WHERE worker_id = '" W2 "'"));
-	const char *params[] = { "1", W2 };
-	PQsendQueryParams(q->session.conn, q->sql[STMT_CLAIM], 2, NULL, params, NULL, NULL, 0);
+	const char *params[] = { "1", W2, NULL };
+	PQsendQueryParams(q->session.conn, q->sql[STMT_CLAIM], 3, NULL, params, NULL, NULL, 0);
 	must_become(q->db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
 	            "1", 5000);
 	PQclear(PQexec(conn, "COMMIT"));
@@ -533,7 +533,7 @@ static int storm(struct queue_story *q, int number)
 
 	srandom((unsigned)number + 7);
 	for (unsigned turn = 0;; turn++) {
-		const char *claim[] = { "5", worker }, *register_it[] = { worker };
+		const char *claim[] = { "5", worker, NULL }, *register_it[] = { worker };
 		PGresult *res, *left = session_exec(&q->session, &err,
 		                                    "SELECT 1 FROM seen WHERE status IN ('PENDING', 'PROCESSING') LIMIT 1", 0, NULL);
 		int n = PQntuples(left);
@@ -560,7 +560,7 @@ static int storm(struct queue_story *q, int number)
 		}
 		PQclear(session_exec(&q->session, &err, "INSERT INTO unstuck.workers (worker_id, host, pid, version, heartbeat_s,"
 		                     " timeout_s) VALUES ($1::uuid, 'h', 1, '1', 10, 60) ON CONFLICT DO NOTHING", 1, register_it));
-		res = session_exec(&q->session, &err, q->sql[STMT_CLAIM], 2, claim);
+		res = session_exec(&q->session, &err, q->sql[STMT_CLAIM], 3, claim);
 		for (int i = 0; i < PQntuples(res); i++) {
 			const char *id = text_array(WORDS(PQgetvalue(res, i, 0))), *token = text_array(WORDS(PQgetvalue(res, i, 1)));
 			const char *done[] = { id, token, "{1}", worker };

@@ -104,6 +104,10 @@ static void all_statements(const struct golden *g, struct buf *out)
 	mapping_of(g, &q, &m);
 	for (enum statement s = 0; s < STATEMENTS; s++) {
 		struct error err = ERROR_INIT;
+
+		if (!mapping_has(&m, s))
+			continue;
+
 		char *sql = mapping_statement(&m, s, &err);
 
 		buf_addf(out, "-- %s\n%s;\n\n", statement_name(s), sql ? sql : err.text);

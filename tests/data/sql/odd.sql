@@ -30,7 +30,8 @@ WITH picked_1 AS MATERIALIZED (
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
-SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload
+SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
+       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
 
@@ -68,6 +69,9 @@ WITH r AS MATERIALIZED (
   RETURNING s.id
 )
 SELECT s.id FROM stored AS s;
+
+-- complete_null
+My App.Order"s has no statement complete_null;
 
 -- complete_all
 WITH r AS MATERIALIZED (
@@ -156,6 +160,9 @@ INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, re
 SELECT 'it''s "odd"', 'My App.Order"s', r.id, r.claim_id, $3::uuid, r.reason, coalesce(r.raw, '')
   FROM unnest($1::text[], $2::bigint[], $4::text[], $5::bytea[]) AS r(id, claim_id, reason, raw)
 ON CONFLICT DO NOTHING;
+
+-- forget
+My App.Order"s has no statement forget;
 
 -- release
 WITH r AS MATERIALIZED (

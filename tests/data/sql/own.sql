@@ -1,94 +1,96 @@
 -- claim
-WITH picked AS MATERIALIZED (
-  SELECT ARRAY(SELECT j.id FROM unstuck.jobs AS j
-                WHERE j.queue = 'thumb''nails' AND j.status = 'PENDING' AND j.run_at <= statement_timestamp()
-                ORDER BY j.priority, j.run_at, j.id
-                LIMIT $1::int
-                FOR NO KEY UPDATE SKIP LOCKED) AS ids
-), me AS MATERIALIZED (
-  SELECT w.worker_id FROM unstuck.workers AS w
-   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM picked) > 0
-   FOR KEY SHARE
-), claimed AS (
-  UPDATE unstuck.jobs AS j
-     SET status = 'PROCESSING', claim_id = nextval('unstuck.claim_seq'), worker_id = $2::uuid,
-         attempts = j.attempts + 1, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
-   WHERE j.id = ANY ((SELECT ids FROM picked)::bigint[]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING j.id, j.claim_id, j.attempts, j.failures, j.payload, j.priority, j.run_at
+WITH RECURSIVE level(priority, run_at, id) AS (
+  SELECT CASE WHEN $3::text IS NULL
+              THEN (SELECT j.priority FROM unstuck.jobs AS j WHERE j.queue = 'thumb''nails' AND j.waiting ORDER BY j.priority LIMIT 1)
+              ELSE ($3::text[])[1]::int END,
+         coalesce(($3::text[])[2]::timestamptz, '-infinity'), coalesce(($3::text[])[3]::bigint, 0)
+  UNION ALL
+  SELECT (SELECT j.priority FROM unstuck.jobs AS j
+           WHERE j.queue = 'thumb''nails' AND j.waiting AND j.priority > l.priority ORDER BY j.priority LIMIT 1), '-infinity', 0
+    FROM level AS l WHERE l.priority IS NOT NULL
+), picked AS MATERIALIZED (
+  SELECT array_agg(p.place) AS places, array_agg(p.id) AS ids, count(*) AS n,
+         (array_agg(p.priority))[count(*)] AS priority, (array_agg(p.run_at))[count(*)] AS run_at
+    FROM (SELECT j.* FROM level AS l CROSS JOIN LATERAL (
+                   SELECT j.ctid AS place, j.priority, j.run_at, j.id FROM unstuck.jobs AS j
+                    WHERE j.queue = 'thumb''nails' AND j.waiting AND j.priority = l.priority AND j.run_at <= statement_timestamp()
+                      AND (j.run_at, j.id) > (l.run_at, l.id)
+                    ORDER BY j.run_at, j.id
+                    LIMIT $1::int
+                    FOR NO KEY UPDATE SKIP LOCKED) AS j
+           LIMIT $1::int) AS p
+), mine AS MATERIALIZED (
+  SELECT p.*, CASE WHEN p.n >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM picked AS p, unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND p.n > 0
+   FOR KEY SHARE OF w
+), noted AS (
+  INSERT INTO unstuck.batches (queue, worker_id, batch, ids)
+  SELECT 'thumb''nails', $2::uuid, m.batch, m.ids FROM mine AS m WHERE m.batch IS NOT NULL
 )
-SELECT c.id::text AS id, c.claim_id, c.attempts AS attempt, c.failures, c.payload::text AS payload
-  FROM claimed AS c
- ORDER BY c.priority, c.run_at, c.id;
+UPDATE unstuck.jobs AS j
+   SET status = 'PROCESSING', claim_id = nextval('unstuck.claim_seq'), worker_id = $2::uuid, batch = (SELECT m.batch FROM mine AS m),
+       attempts = j.attempts + 1, claimed_at = statement_timestamp(), updated_at = statement_timestamp()
+ WHERE j.ctid = ANY (ARRAY(SELECT unnest(m.places) FROM mine AS m))
+RETURNING j.id::text AS id, j.claim_id, j.attempts AS attempt, j.failures, j.payload::text AS payload,
+          CASE WHEN j.id = (SELECT m.ids[m.n] FROM mine AS m) THEN j.batch END AS batch,
+          CASE WHEN j.id = (SELECT m.ids[m.n] FROM mine AS m)
+               THEN (SELECT ARRAY[m.priority::text, m.run_at::text, m.ids[m.n]::text]::text FROM mine AS m) END AS mark,
+          CASE WHEN j.id = (SELECT m.ids[m.n] FROM mine AS m) THEN (SELECT m.ids::text FROM mine AS m) END AS run_order;
 
 -- complete
-WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
-), locked AS MATERIALIZED (
-  SELECT j.id, r.result FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
-               AND j.status IN ('PROCESSING', 'PENDING') THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
-), stored AS (
-  UPDATE unstuck.jobs AS j
-     SET status = 'COMPLETED', result = l.result::jsonb, last_error = NULL,
-         updated_at = clock_timestamp(), finished_at = clock_timestamp()
-    FROM locked AS l
-   WHERE j.id = l.id
-  RETURNING j.id::text AS id
-)
-SELECT s.id FROM stored AS s;
+UPDATE unstuck.jobs AS j
+   SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
+       updated_at = statement_timestamp(), finished_at = statement_timestamp()
+  FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS u(id, claim_id, result) ORDER BY 1) AS r
+ WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+   AND j.status IN ('PROCESSING', 'PENDING')
+RETURNING j.id::text AS id;
+
+-- complete_null
+UPDATE unstuck.jobs AS j
+   SET status = 'COMPLETED', result = 'null', last_error = NULL, batch = NULL,
+       updated_at = statement_timestamp(), finished_at = statement_timestamp()
+ WHERE j.id = ANY ($1::bigint[]) AND j.queue = 'thumb''nails' AND j.worker_id = $3::uuid AND j.status IN ('PROCESSING', 'PENDING')
+   AND CASE WHEN (j.id, j.claim_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[])) THEN true END
+RETURNING j.id::text AS id;
 
 -- complete_all
-WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
-), locked AS MATERIALIZED (
-  SELECT j.id, r.result FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
-               AND j.status IN ('PROCESSING', 'PENDING') THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
-), stored AS (
-  UPDATE unstuck.jobs AS j
-     SET status = 'COMPLETED', result = l.result::jsonb, last_error = NULL,
-         updated_at = clock_timestamp(), finished_at = clock_timestamp()
-    FROM locked AS l
-   WHERE j.id = l.id
-  RETURNING j.id::text AS id
+WITH stored AS (
+UPDATE unstuck.jobs AS j
+   SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
+       updated_at = statement_timestamp(), finished_at = statement_timestamp()
+  FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS u(id, claim_id, result) ORDER BY 1) AS r
+ WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+   AND j.status IN ('PROCESSING', 'PENDING')
+RETURNING j.id::text AS id
 )
 SELECT unnest(a.ids) AS id
-  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
+  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::bigint[]))::int AS every FROM stored AS s) AS a
  WHERE a.every = 1;
 
 -- fail
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+  SELECT r.id::bigint AS key, r.* FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
              AS r(id, claim_id, kind, error, delay, reason, raw)
+   ORDER BY 1
 ), kept AS (
   INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)
   SELECT 'thumb''nails', 'unstuck.jobs', r.id, r.claim_id, $3::uuid, coalesce(r.reason, 'failed'), r.raw
     FROM r WHERE r.raw IS NOT NULL
   ON CONFLICT DO NOTHING
-), locked AS MATERIALIZED (
-  SELECT j.id, j.failures, j.max_attempts, r.kind, r.error, r.delay FROM r JOIN unstuck.jobs AS j ON j.id = r.id::bigint
-   WHERE CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-               AND j.status = 'PROCESSING' THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
-), mine AS (
-  SELECT l.id, l.kind, l.error, clock_timestamp() + make_interval(secs => least(greatest(l.delay, 0), 1e9)) AS retry_at,
-         l.kind = 'later' OR l.kind = 'retry' AND l.failures + 1 < coalesce(l.max_attempts, 5) AS again
-    FROM locked AS l
 )
 UPDATE unstuck.jobs AS j
-   SET status = CASE WHEN m.again THEN 'PENDING' ELSE 'FAILED' END,
-       failures = j.failures + (m.kind <> 'later')::int,
-       last_error = coalesce(left(m.error, 8000), j.last_error),
-       run_at = CASE WHEN m.again THEN m.retry_at ELSE j.run_at END,
+   SET status = CASE WHEN (r.kind = 'later' OR r.kind = 'retry' AND j.failures + 1 < coalesce(j.max_attempts, 5)) THEN 'PENDING' ELSE 'FAILED' END, batch = NULL,
+       failures = j.failures + (r.kind <> 'later')::int,
+       last_error = coalesce(left(r.error, 8000), j.last_error),
+       run_at = CASE WHEN (r.kind = 'later' OR r.kind = 'retry' AND j.failures + 1 < coalesce(j.max_attempts, 5)) THEN clock_timestamp() + make_interval(secs => least(greatest(r.delay, 0), 1e9))
+                     ELSE j.run_at END,
        updated_at = clock_timestamp(),
-       finished_at = CASE WHEN NOT m.again THEN clock_timestamp() END
-  FROM mine AS m
- WHERE j.id = m.id
+       finished_at = CASE WHEN NOT (r.kind = 'later' OR r.kind = 'retry' AND j.failures + 1 < coalesce(j.max_attempts, 5)) THEN clock_timestamp() END
+  FROM r
+ WHERE j.id = ANY (ARRAY[r.key]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
+   AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id, j.status;
 
 -- late
@@ -97,31 +99,22 @@ SELECT 'thumb''nails', 'unstuck.jobs', r.id, r.claim_id, $3::uuid, r.reason, coa
   FROM unnest($1::text[], $2::bigint[], $4::text[], $5::bytea[]) AS r(id, claim_id, reason, raw)
 ON CONFLICT DO NOTHING;
 
+-- forget
+DELETE FROM unstuck.batches AS b WHERE b.queue = 'thumb''nails' AND b.worker_id = $1::uuid AND b.batch = ANY ($2::bigint[]);
+
 -- release
-WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.claim_id, u.started FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
-), locked AS MATERIALIZED (
-  SELECT j.id, r.started FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-               AND j.status = 'PROCESSING' THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j
-)
 UPDATE unstuck.jobs AS j
-   SET status = 'PENDING', attempts = greatest(0, j.attempts - (NOT l.started)::int), updated_at = clock_timestamp()
-  FROM locked AS l
- WHERE j.id = l.id
+   SET status = 'PENDING', batch = NULL, attempts = greatest(0, j.attempts - (NOT r.started)::int), updated_at = clock_timestamp()
+  FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started) ORDER BY 1) AS r
+ WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
+   AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id;
 
 -- release_all
-WITH held AS MATERIALIZED (
-  SELECT ARRAY(SELECT j.id FROM unstuck.jobs AS j
-                WHERE j.worker_id = $1::uuid AND j.queue = 'thumb''nails' AND j.status = 'PROCESSING'
-                ORDER BY j.id
-                FOR NO KEY UPDATE) AS ids
-)
-UPDATE unstuck.jobs AS j SET status = 'PENDING', updated_at = clock_timestamp()
- WHERE j.id = ANY ((SELECT ids FROM held)::bigint[])
+UPDATE unstuck.jobs AS j SET status = 'PENDING', batch = NULL, updated_at = clock_timestamp()
+ WHERE j.id = ANY (ARRAY(SELECT j.id FROM unstuck.jobs AS j WHERE j.queue = 'thumb''nails' AND j.alone AND j.worker_id = $1::uuid
+UNION ALL
+SELECT unnest(b.ids) FROM unstuck.batches AS b WHERE b.queue = 'thumb''nails' AND b.worker_id = $1::uuid)) AND j.queue = 'thumb''nails' AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'
 RETURNING j.id::text AS id, j.claim_id;
 
 -- classify
@@ -131,23 +124,29 @@ SELECT r.id,
             ELSE CASE j.status WHEN 'PROCESSING' THEN 'mine' WHEN 'PENDING' THEN 'reset' WHEN 'COMPLETED' THEN 'already'
                                WHEN 'FAILED' THEN 'failed' ELSE 'cancelled' END
        END AS verdict
-  FROM unnest($1::text[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.jobs AS j ON j.id = r.id::bigint AND j.queue = 'thumb''nails';
+  FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
+  LEFT JOIN unstuck.jobs AS j ON j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails';
 
 -- held
 SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j
- WHERE j.worker_id = $1::uuid AND j.queue = 'thumb''nails' AND j.status = 'PROCESSING'
+ WHERE j.id = ANY (ARRAY(SELECT j.id FROM unstuck.jobs AS j WHERE j.queue = 'thumb''nails' AND j.alone AND j.worker_id = $1::uuid
+UNION ALL
+SELECT unnest(b.ids) FROM unstuck.batches AS b WHERE b.queue = 'thumb''nails' AND b.worker_id = $1::uuid)) AND j.queue = 'thumb''nails' AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'
  ORDER BY j.id;
 
 -- stuck
 WITH ask AS (
   SELECT make_interval(secs => $1::float8) AS timeout, $2::bool AS ignore_liveness
 ), found AS (
-  SELECT j.id::text AS id, j.xmin::text AS token, j.claim_id, j.worker_id,
+  SELECT j.id::text AS id, j.version::text AS token, j.claim_id, j.worker_id,
          CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
          j.recoveries >= $6::int AS poisoned, '{}'::json AS show
-    FROM unstuck.jobs AS j
-   WHERE j.queue = 'thumb''nails' AND j.status = 'PROCESSING'
+    FROM (SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i WHERE i.queue = 'thumb''nails' AND i.alone
+      UNION ALL
+      SELECT j.* FROM unstuck.batches AS b CROSS JOIN LATERAL unnest(b.ids) AS u(id) CROSS JOIN LATERAL (
+               SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i
+                WHERE i.id = u.id AND i.queue = 'thumb''nails' AND i.batch = b.batch AND i.status = 'PROCESSING' OFFSET 0) AS j
+       WHERE b.queue = 'thumb''nails') AS j
 ), known AS (
   SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
          statement_timestamp() - f.since AS age,
@@ -192,17 +191,17 @@ SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:
 
 -- reset
 WITH r AS MATERIALIZED (
-  SELECT u.id::bigint AS id, u.token FROM unnest($1::text[], $2::text[]) AS u(id, token)
+  SELECT * FROM unnest($1::bigint[], $2::text[]) AS r(id, token) ORDER BY 1
 ), ask AS (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), found AS MATERIALIZED (
-  SELECT j.id, j.claim_id, j.worker_id,
-         CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
-         j.recoveries >= $5::int AS poisoned
-    FROM r JOIN unstuck.jobs AS j ON j.id = r.id
-   WHERE CASE WHEN j.queue = 'thumb''nails' AND j.xmin::text = r.token AND j.status = 'PROCESSING' THEN true END
-   ORDER BY j.id
-   FOR NO KEY UPDATE OF j SKIP LOCKED
+  SELECT l.* FROM r CROSS JOIN LATERAL (
+    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id,
+           CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
+           j.recoveries >= $5::int AS poisoned
+      FROM unstuck.jobs AS j
+     WHERE j.id = r.id AND j.queue = 'thumb''nails' AND j.xmin::text = r.token AND j.status = 'PROCESSING'
+       FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), known AS (
   SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
          statement_timestamp() - f.since AS age,
@@ -237,13 +236,13 @@ WITH r AS MATERIALIZED (
     FROM known AS k
 ), done AS (
   UPDATE unstuck.jobs AS j
-     SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END,
+     SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
          recoveries = j.recoveries + 1, last_error = v.observed,
          run_at = CASE WHEN v.poisoned THEN j.run_at ELSE clock_timestamp() END,
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
     FROM judged AS v
-   WHERE j.id = v.id AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
+   WHERE j.ctid = v.place AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
   INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
@@ -252,9 +251,18 @@ WITH r AS MATERIALIZED (
 SELECT d.id, d.action, d.reason FROM done AS d;
 
 -- processing
-SELECT count(*) FROM unstuck.jobs AS j WHERE j.queue = 'thumb''nails' AND j.status = 'PROCESSING';
+SELECT count(*) FROM (SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i WHERE i.queue = 'thumb''nails' AND i.alone
+      UNION ALL
+      SELECT j.* FROM unstuck.batches AS b CROSS JOIN LATERAL unnest(b.ids) AS u(id) CROSS JOIN LATERAL (
+               SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i
+                WHERE i.id = u.id AND i.queue = 'thumb''nails' AND i.batch = b.batch AND i.status = 'PROCESSING' OFFSET 0) AS j
+       WHERE b.queue = 'thumb''nails') AS j;
 
 -- ageless
-SELECT count(*) FROM unstuck.jobs AS j
- WHERE j.queue = 'thumb''nails' AND j.status = 'PROCESSING' AND j.worker_id IS NULL AND j.updated_at IS NULL;
+SELECT count(*) FROM (SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i WHERE i.queue = 'thumb''nails' AND i.alone
+      UNION ALL
+      SELECT j.* FROM unstuck.batches AS b CROSS JOIN LATERAL unnest(b.ids) AS u(id) CROSS JOIN LATERAL (
+               SELECT i.*, i.xmin AS version FROM unstuck.jobs AS i
+                WHERE i.id = u.id AND i.queue = 'thumb''nails' AND i.batch = b.batch AND i.status = 'PROCESSING' OFFSET 0) AS j
+       WHERE b.queue = 'thumb''nails') AS j WHERE j.worker_id IS NULL AND j.updated_at IS NULL;
 
