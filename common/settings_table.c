@@ -74,7 +74,8 @@ const struct setting setting_rows[] = {
 	  .help = "the least level that is logged" },
 	{ IN("unstuck", "log_format", SET_CHOICE, log_format), .def = "text", .choices = log_formats,
 	  .help = "key=value, or one JSON object a line" },
-	{ IN("unstuck", "log_file", SET_PATH, log_file), .def_text = "stderr", .help = "file to append the log to" },
+	{ IN("unstuck", "log_file", SET_PATH, log_file), .def_text = "stderr; the system's log for a daemon",
+	  .help = "file to append the log to; `syslog` is the system's log" },
 
 	{ IN("worker", "concurrency", SET_COUNT, concurrency), .def = "4", .min = 1, .max = 1024,
 	  .help = "handlers running at once, over all queues" },
