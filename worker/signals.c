@@ -114,8 +114,32 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 			table[i].act(the_worker);
 }
 
+static void all_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		sigaddset(set, table[i].signo);
+}
+
+void signals_hold(void)
+{
+	sigset_t set;
+
+	all_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+bool signals_stop_waits(void)
+{
+	sigset_t set;
+
+	return sigpending(&set) == 0 && (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+}
+
 int signals_open(struct worker *w, struct error *err)
 {
+	sigset_t set;
+
 	the_worker = w;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -123,6 +147,8 @@ int signals_open(struct worker *w, struct error *err)
 		if (events[i] == NULL || event_add(events[i], NULL) < 0)
 			return error_set(err, ERR_SYS, "signal %s cannot be caught", table[i].name);
 	}
+	all_signals(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "claim.h"
+#include "control.h"
 #include "handler.h"
 #include "log.h"
 #include "presence.h"
@@ -226,6 +227,21 @@ bool worker_stopping(const struct worker *w)
 	return w->shutdown.begun;
 }
 
+enum worker_state worker_state(const struct worker *w)
+{
+	return worker_stopping(w) ? WORKER_STOPPING : !w->ready ? WORKER_STARTING : w->quiet ? WORKER_QUIET : WORKER_RUNNING;
+}
+
+const char *worker_state_name(enum worker_state s)
+{
+	static const char *const name[] = {
+		[WORKER_STARTING] = "starting", [WORKER_RUNNING] = "running", [WORKER_QUIET] = "quiet",
+		[WORKER_STOPPING] = "stopping",
+	};
+
+	return name[s];
+}
+
 void worker_stop(struct worker *w, const char *reason)
 {
 	char grace[USEC_TEXT_MAX];
@@ -281,6 +297,16 @@ static usec_t worker_stop_jobs_in_time(struct worker *w, usec_t now)
 	return USEC_NEVER;
 }
 
+/* Registered: from now on claims can be made. */
+static void note_ready(struct worker *w)
+{
+	if (w->ready || w->presence != PRESENT)
+		return;
+	w->ready = true;
+	if (w->opt->ready != NULL)
+		w->opt->ready();
+}
+
 /* Do everything that can be done now, and sleep until the next deadline. */
 static void worker_advance(struct worker *w)
 {
@@ -294,10 +320,12 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
+	note_ready(w);
 	stop_when_done(w);
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
+	control_note(w);
 	worker_tick_at(w, clock_now(), next);
 }
 
@@ -378,13 +406,14 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
-	return 0;
+	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
 
 static void worker_close(struct worker *w)
 {
 	struct job *j;
 
+	control_close(w);
 	children_free(w->children);
 	db_free(w->db);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
@@ -414,7 +443,7 @@ enum exit_status worker_run(const struct settings *set, struct queue *queues, si
                             const struct worker_options *opt, struct error *err)
 {
 	struct worker w = {
-		.set = set, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
+		.set = set, .opt = opt, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
 		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
 	};
 	enum exit_status status = EXIT_FAILED;

@@ -23,13 +23,21 @@ struct counters {
 /* presence.c: whether this process is registered in unstuck.workers, and under which id. */
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
+struct control;
+struct worker_options;
+
+/* As an operator sees it. */
+enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_QUIET, WORKER_STOPPING };
+
 struct worker {
 	const struct settings *set;
+	const struct worker_options *opt;
 	struct event_base *base;
 	struct event *tick;		/* the next deadline */
 	struct event *turn;		/* something happened (two events: arming one would take the other back) */
 	struct db *db;
 	struct children *children;
+	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct queue *queues;
 	size_t queues_len;
 
@@ -72,13 +80,16 @@ struct worker {
 	bool released, release_failed;
 	uint64_t killed_before;		/* count.killed when the stop began */
 	bool db_complained;
+	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };
 
-/* max_jobs 0: no limit. The queues are ready (queue_init). Runs until the shutdown is over. */
+/* The queues are ready (queue_init). Runs until the shutdown is over. */
 struct worker_options {
 	bool drain;
-	uint64_t max_jobs;
+	uint64_t max_jobs;		/* 0: no limit */
+	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
+	void (*ready)(void);		/* claims can be made, for the first time */
 };
 enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
                             const struct worker_options *opt, struct error *err);
@@ -91,6 +102,8 @@ void worker_stop(struct worker *w, const char *reason);
  */
 void worker_release_all(struct worker *w);
 bool worker_stopping(const struct worker *w);
+enum worker_state worker_state(const struct worker *w);
+const char *worker_state_name(enum worker_state s);
 struct job *worker_find_job(const struct worker *w, int64_t claim_id, const char *worker);
 void worker_forget_job(struct worker *w, struct job *j);	/* frees it */
 
