@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "announce.h"
 #include "claim.h"
 #include "control.h"
 #include "handler.h"
@@ -22,6 +23,7 @@
 
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
+#define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -176,12 +178,26 @@ static enum part_state look_absent(struct worker *w)
 
 static void ask_database(struct worker *w)
 {
+	announce_shutdown(w);
+}
+
+/* The last that goes over it is the report. */
+static enum part_state look_database(struct worker *w)
+{
+	if (!announce_is_idle(w))
+		return PART_WAITING;
+	db_close(w->db);
+	return PART_COMPLETED;
+}
+
+static void force_database(struct worker *w)
+{
 	db_close(w->db);
 }
 
-static enum part_state look_database(struct worker *w)
+static usec_t until_announced(const struct worker *w)
 {
-	return db_state(w->db) == DB_CLOSED ? PART_COMPLETED : PART_WAITING;
+	return hurried(w, w->shutdown.part_at + ANNOUNCE_TIME);
 }
 
 static usec_t until_now(const struct worker *w)
@@ -197,19 +213,22 @@ static const struct part leaving[] = {
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
 	{ "http",     NULL,         look_absent,   NULL,           until_now },
 	{ "redis",    NULL,         look_absent,   NULL,           until_now },
-	{ "database", ask_database, look_database, NULL,           until_now },
+	{ "database", ask_database, look_database, force_database, until_announced },
 };
 
 static void report_shutdown(const struct worker *w)
 {
 	const struct shutdown *s = &w->shutdown;
-	struct log_field fields[PARTS_MAX + 8] = {
+	struct log_field fields[PARTS_MAX + 9] = {
 		LS("reason", s->reason), LN("elapsed_ms", (clock_now() - s->begun_at) / MSEC),
 		LN("finished", w->count.finished), LN("released", w->count.released),
 		LN("killed", w->count.killed), LN("spooled", 0),
 	};
 	char text[PARTS_MAX][48];
 	size_t n = 6;
+
+	if (announce_trace_id() != NULL)
+		fields[n++] = LS("trace_id", announce_trace_id());
 
 	for (size_t i = 0; i < s->len; i++) {
 		snprintf(text[i], sizeof text[i], "%s/%llums", part_state_name(s->report[i].state),
@@ -252,6 +271,7 @@ void worker_stop(struct worker *w, const char *reason)
 	          LS("graceful_timeout", usec_text(w->set->graceful_timeout, grace)));
 	w->killed_before = w->count.killed;
 	shutdown_begin(&w->shutdown, w, reason, clock_now());
+	announce_stopping(w, until_jobs(w));
 	worker_changed(w);
 }
 

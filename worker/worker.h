@@ -79,6 +79,7 @@ struct worker {
 	unsigned releasing;		/* release_all requests under way */
 	bool released, release_failed;
 	uint64_t killed_before;		/* count.killed when the stop began */
+	unsigned announcing;		/* NOTIFY requests under way (announce.c) */
 	bool db_complained;
 	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
