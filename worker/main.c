@@ -185,7 +185,7 @@ static int take_place(struct cli *cli, const struct options *opt, const struct s
 static int run(struct cli *cli, const struct options *opt, const struct settings *set, int lock)
 {
 	struct worker_options wo = {
-		.drain = opt->drain, .max_jobs = opt->max_jobs, .pidfile = lock >= 0 ? set->pidfile : NULL,
+		.drain = opt->drain, .max_jobs = opt->max_jobs, .background = opt->daemon, .pidfile = lock >= 0 ? set->pidfile : NULL,
 		.ready = daemon_ready,
 	};
 	struct queue *queues = xcalloc(set->queues_len + 1, sizeof *queues);

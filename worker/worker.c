@@ -15,6 +15,7 @@
 #include "control.h"
 #include "handler.h"
 #include "log.h"
+#include "notify.h"
 #include "presence.h"
 #include "reconcile.h"
 #include "rescue.h"
@@ -323,6 +324,7 @@ static void note_ready(struct worker *w)
 	if (w->ready || w->presence != PRESENT)
 		return;
 	w->ready = true;
+	notify_advance(w, clock_now());	/* before the one who waits comes back */
 	if (w->opt->ready != NULL)
 		w->opt->ready();
 }
@@ -346,6 +348,7 @@ static void worker_advance(struct worker *w)
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
 	control_note(w);
+	next = usec_min(next, notify_advance(w, clock_now()));
 	worker_tick_at(w, clock_now(), next);
 }
 
@@ -419,6 +422,7 @@ static int worker_open(struct worker *w, struct error *err)
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
 	handler_open(w);
+	notify_open(w);
 	presence_init(w);
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
@@ -434,6 +438,7 @@ static void worker_close(struct worker *w)
 	struct job *j;
 
 	control_close(w);
+	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)

@@ -24,6 +24,7 @@ struct counters {
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
+struct notify;
 struct worker_options;
 
 /* As an operator sees it. */
@@ -38,6 +39,7 @@ struct worker {
 	struct db *db;
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue *queues;
 	size_t queues_len;
 
@@ -89,6 +91,7 @@ struct worker {
 struct worker_options {
 	bool drain;
 	uint64_t max_jobs;		/* 0: no limit */
+	bool background;		/* as a daemon */
 	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
 	void (*ready)(void);		/* claims can be made, for the first time */
 };
