@@ -2,7 +2,8 @@
  * log.c - events to lines, lines to the log file or stderr.
  *
  * Lives here: the two formats and their escaping, levels, opening and reopening, who else is told.
- * Not here:   what an event is called or when it is worth one (the callers), syslog's protocol (log_syslog.c).
+ * Not here:   what an event is called or when it is worth one (the callers), syslog's protocol (log_syslog.c),
+ *             the daily turn of a file (log_rotate.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "log.h"
+#include "log_rotate.h"
 #include "log_syslog.h"
 
 #define VALUE_MAX 8192		/* bytes of a value that are logged */
@@ -38,6 +40,8 @@ static struct {
 	char *path;		/* absolute; NULL for stderr */
 	bool torn;		/* the last line was written in part only */
 	bool syslog;
+	unsigned keep;		/* daily rotation: old files; 0: none */
+	int64_t day;		/* that the lines in the file are of, since 1970 */
 } out = { .level = LOG_INFO, .format = LOG_TEXT, .fd = STDERR_FILENO };
 
 static struct watcher {
@@ -236,8 +240,21 @@ static void tell_watchers(enum log_level level, const char *event, const struct 
 		w->fn(w->arg, level, event, fields);
 }
 
+static void turn_file(int64_t today)
+{
+	struct error err = ERROR_INIT;
+	int turned = log_rotate(out.path, out.fd, out.day, out.keep, &err);
+
+	if (turned > 0)
+		log_reopen(&err);
+	out.day = today;	/* whatever came of it: tried once a day */
+	if (err.kind != ERR_NONE)
+		log_event(LOG_ERROR, "log_rotate_failed", LS("error", err.text), LS("next", "the log goes on in the same file"));
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
+	usec_t now = clock_wall();
 	struct buf line = BUF_INIT;
 	char ts[WALL_TEXT_MAX];
 	int saved = errno;
@@ -248,7 +265,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 		errno = saved;
 		return;
 	}
-	wall_text(clock_wall(), ts);
+	if (out.keep != 0 && out.path != NULL && (int64_t)(now / DAY) != out.day)
+		turn_file((int64_t)(now / DAY));
+	wall_text(now, ts);
 	if (out.torn)
 		buf_addc(&line, '\n');
 	if (out.format == LOG_TEXT && is_journal())
@@ -279,6 +298,7 @@ static void use_file(int fd, char *path)
 	out.path = path;
 	out.torn = false;
 	out.syslog = false;
+	out.day = log_rotate_day_of(fd);
 }
 
 /* Whoever changes the directory: reopening must find the same file. */
@@ -322,7 +342,13 @@ int log_reopen(struct error *err)
 	close(out.fd);
 	out.fd = fd;
 	out.torn = false;
+	out.day = log_rotate_day_of(fd);
 	return 0;
+}
+
+void log_set_rotation(unsigned keep)
+{
+	out.keep = keep;
 }
 
 void log_set_level(enum log_level level)

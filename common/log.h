@@ -44,6 +44,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 int log_open(enum log_level level, enum log_format format, const char *path, struct error *err);
 int log_reopen(struct error *err);	/* USR1: after a rotation */
 void log_set_level(enum log_level level);
+/* A log file is turned when the day (UTC) is over, and so many old ones are kept. 0: never. */
+void log_set_rotation(unsigned keep);
 bool log_wants(enum log_level level);
 
 /* Told of every event from info on, whatever the level that is written. It must not log. fields: only until it returns. */

@@ -16,6 +16,7 @@ static const struct choice log_levels[] = {
 	{ "debug", LOG_DEBUG }, { "info", LOG_INFO }, { "warning", LOG_WARNING }, { "error", LOG_ERROR }, { NULL, 0 }
 };
 static const struct choice log_formats[] = { { "text", LOG_TEXT }, { "json", LOG_JSON }, { NULL, 0 } };
+static const struct choice rotations[] = { { "no", ROTATE_NO }, { "daily", ROTATE_DAILY }, { NULL, 0 } };
 static const struct choice prepares[] = {
 	{ "auto", PREPARE_AUTO }, { "yes", PREPARE_YES }, { "no", PREPARE_NO }, { NULL, 0 }
 };
@@ -76,6 +77,10 @@ const struct setting setting_rows[] = {
 	  .help = "key=value, or one JSON object a line" },
 	{ IN("unstuck", "log_file", SET_PATH, log_file), .def_text = "stderr; the system's log for a daemon",
 	  .help = "file to append the log to; `syslog` is the system's log" },
+	{ IN("unstuck", "log_rotate", SET_CHOICE, log_rotate), .def = "no", .choices = rotations,
+	  .help = "daily: the log file becomes FILE.YYYY-MM-DD when the day (UTC) is over; no: leave it to logrotate and USR1" },
+	{ IN("unstuck", "log_keep", SET_COUNT, log_keep), .def = "7", .min = 1, .max = 10000,
+	  .help = "old log files that log_rotate = daily keeps" },
 
 	{ IN("worker", "concurrency", SET_COUNT, concurrency), .def = "4", .min = 1, .max = 1024,
 	  .help = "handlers running at once, over all queues" },
@@ -89,6 +94,8 @@ const struct setting setting_rows[] = {
 	  .help = "how long running jobs may finish after a stop signal" },
 	{ IN("worker", "force_delay", SET_TIME, force_delay), .def = "10s", .min = 0, .max = HOUR,
 	  .help = "between TERM and KILL of a handler" },
+	{ IN("worker", "stderr_rate", SET_RATE, stderr_rate), .def = "1000/s", .max = 1000000000,
+	  .help = "lines that handlers write to stderr and that are logged, at most, for each queue; the rest is counted" },
 	{ IN("worker", "heartbeat", SET_TIME, heartbeat), .def = "10s", .min = 100 * MSEC, .max = HOUR,
 	  .help = "how often a worker says that it is alive" },
 	{ IN("worker", "worker_timeout", SET_TIME, worker_timeout), .def = "60s", .min = 300 * MSEC, .max = DAY,

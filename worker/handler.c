@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "exec.h"
+#include "flood.h"
 #include "log.h"
 #include "serve.h"
 #include "store.h"
@@ -119,10 +120,12 @@ static usec_t advance_held(struct worker *w, usec_t now)
 	return w->held_until;
 }
 
-void handler_log_line(const struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len)
+void handler_log_line(struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len)
 {
 	struct buf text = BUF_INIT;
 
+	if (!flood_passes(q, clock_now()))
+		return;
 	utf8_clean(&text, line, len, 2 * CHILD_TAIL);
 	if (j != NULL)
 		log_event(LOG_INFO, "handler_stderr", LS("queue", q->set->name), LS("job", j->id),

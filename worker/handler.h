@@ -45,6 +45,6 @@ void handler_hold(struct worker *w, struct job *j);	/* judged in a second, when 
 /* PATH, LANG, TZ, HOME and what the queue's `env` names, and room for more entries behind them; NULL-terminated. n: how many. */
 char **handler_env(const struct queue_settings *set, size_t more, size_t *n);
 /* A line of stderr: of this job, or (j NULL) of a process that has several. */
-void handler_log_line(const struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len);
+void handler_log_line(struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len);
 
 #endif

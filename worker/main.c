@@ -281,6 +281,7 @@ static int open_log(struct cli *cli, const struct options *opt, const struct set
 		daemon_close_strangers();
 	if ((to_system || strcmp(set->log_file, LOG_TO_SYSLOG) == 0) && !log_syslog_is_there())
 		cli_complain(cli, "nobody listens at /dev/log: what is logged is lost until somebody does; --log-file FILE keeps it");
+	log_set_rotation(set->log_rotate == ROTATE_DAILY ? set->log_keep : 0);
 	return log_open((enum log_level)level, (enum log_format)set->log_format, to_system ? LOG_TO_SYSLOG : set->log_file, err);
 }
 

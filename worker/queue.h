@@ -25,6 +25,11 @@ struct queue {
 	struct serve *serve;		/* serve.c: its processes; NULL for exec */
 	uint32_t waiting;		/* of busy: not started, no process is free yet */
 
+	/* flood.c: lines of stderr */
+	usec_t flood_until;		/* the end of the window */
+	uint32_t flood_lines;		/* logged within it */
+	uint64_t flood_dropped;		/* not logged, and not told yet */
+
 	/* claim.c */
 	uint32_t busy;			/* jobs claimed whose handler is not over */
 	uint32_t asked;			/* rows asked for by the claim under way; 0: none */

@@ -13,6 +13,7 @@
 #include "announce.h"
 #include "claim.h"
 #include "control.h"
+#include "flood.h"
 #include "handler.h"
 #include "log.h"
 #include "notify.h"
@@ -338,6 +339,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, children_advance(w->children, now));
 	next = usec_min(next, worker_stop_jobs_in_time(w, now));
 	next = usec_min(next, handler_advance(w, now));
+	next = usec_min(next, flood_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
@@ -481,6 +483,7 @@ enum exit_status worker_run(const struct settings *set, struct queue *queues, si
 		tell_started(&w);
 		worker_changed(&w);
 		event_base_dispatch(w.base);
+		flood_tell_all(&w);
 		report_shutdown(&w);
 		status = w.count.unsaved == 0 && w.jobs_len == 0 && !w.release_failed ? EXIT_DONE : EXIT_HELD;
 	}
