@@ -127,7 +127,7 @@ static json_t *status_json(const struct control *c)
 	json_t *queues = json_array();
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		json_array_append_new(queues, json_string(w->queues[i].set->name));
+		json_array_append_new(queues, json_string(w->queues[i]->set->name));
 	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:o, s:[{s:s, s:s, s:I, s:I}], s:o, s:o}",
 		"state", worker_state_name(c->state), "since", wall_text(c->since, since), "pid", (int)getpid(),
 		"started_at", wall_text(c->started, started), "version", UNSTUCK_VERSION, "worker", w->id,

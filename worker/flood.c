@@ -39,7 +39,7 @@ usec_t flood_advance(struct worker *w, usec_t now)
 	usec_t next = USEC_NEVER;
 
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[i];
+		struct queue *q = w->queues[i];
 
 		if (q->flood_dropped == 0)
 			continue;
@@ -54,5 +54,5 @@ usec_t flood_advance(struct worker *w, usec_t now)
 void flood_tell_all(struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		flood_tell(&w->queues[i]);
+		flood_tell(w->queues[i]);
 }

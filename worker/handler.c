@@ -23,7 +23,7 @@ static const struct handler *const handlers[] = { [MODE_EXEC] = &exec_handler, [
 void handler_open(struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[i];
+		struct queue *q = w->queues[i];
 
 		q->how = handlers[q->set->mode];
 		if (q->how->open != NULL)
@@ -34,8 +34,8 @@ void handler_open(struct worker *w)
 void handler_close(struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].how != NULL && w->queues[i].how->close != NULL)
-			w->queues[i].how->close(&w->queues[i]);
+		if (w->queues[i]->how != NULL && w->queues[i]->how->close != NULL)
+			w->queues[i]->how->close(w->queues[i]);
 }
 
 /* ---- slots ---- */
@@ -45,7 +45,7 @@ static uint32_t slots_free(const struct worker *w)
 	uint32_t used = 0;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		used += w->queues[i].how->slots(&w->queues[i]);
+		used += w->queues[i]->how->slots(w->queues[i]);
 	return used < w->set->concurrency ? w->set->concurrency - used : 0;
 }
 

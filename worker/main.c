@@ -136,7 +136,7 @@ static int open_session(struct session *session, const struct settings *set, use
  * Make the queues ready. One that cannot work is refused by name; the others run
  * on. Returns how many are ready; why is only set when the database went away.
  */
-static size_t open_queues(struct queue *queues, const struct cli *cli, const struct settings *set,
+static size_t open_queues(struct queue **queues, const struct cli *cli, const struct settings *set,
                           struct session *session, struct error *why)
 {
 	size_t n = 0;
@@ -146,16 +146,13 @@ static size_t open_queues(struct queue *queues, const struct cli *cli, const str
 
 		if (!is_wanted(cli, set->queues[i].name))
 			continue;
-		memset(&queues[n], 0, sizeof queues[n]);
-		if (queue_init(&queues[n], &set->queues[i], set->concurrency, session, &err) == 0) {
+		queues[n] = queue_new(&set->queues[i], set->concurrency, session, &err);
+		if (queues[n] != NULL)
 			n++;
-			continue;
-		}
-		if (err.kind == ERR_NO_DB)
+		else if (err.kind == ERR_NO_DB)
 			*why = err;
 		else
 			log_event(LOG_ERROR, "queue_refused", LS("queue", set->queues[i].name), LS("error", err.text));
-		queue_release(&queues[n]);
 	}
 	return n;
 }
@@ -188,7 +185,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 		.drain = opt->drain, .max_jobs = opt->max_jobs, .background = opt->daemon, .pidfile = lock >= 0 ? set->pidfile : NULL,
 		.ready = daemon_ready,
 	};
-	struct queue *queues = xcalloc(set->queues_len + 1, sizeof *queues);
+	struct queue **queues = xcalloc(set->queues_len + 1, sizeof(struct queue *));
 	struct session session = { .conn = NULL };
 	struct error err = ERROR_INIT;
 	size_t n = 0;
@@ -217,6 +214,8 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 		goto out;
 	}
 	status = (int)worker_run(set, queues, n, &wo, &err);
+	queues = NULL;
+	n = 0;
 out:
 	if (err.kind != ERR_NONE) {
 		cli_complain(cli, "%s", err.text);
@@ -224,7 +223,7 @@ out:
 	}
 	session_close(&session);
 	for (size_t i = 0; i < n; i++)
-		queue_release(&queues[i]);
+		queue_free(queues[i]);
 	free(queues);
 	return status;
 }

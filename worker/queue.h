@@ -49,12 +49,9 @@ struct queue {
 	unsigned write_errors;
 };
 
-/*
- * Resolve table and handler and make the statements. q is zeroed memory;
- * queue_release() in any case. -1: this queue cannot work; err says why and the remedy.
- */
-int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worker_concurrency,
-               struct session *session, struct error *err);
-void queue_release(struct queue *q);
+/* Resolve table and handler and make the statements. NULL: this queue cannot work; err says why and the remedy. */
+struct queue *queue_new(const struct queue_settings *set, uint32_t worker_concurrency, struct session *session,
+                        struct error *err);
+void queue_free(struct queue *q);
 
 #endif

@@ -192,7 +192,7 @@ void reconcile(struct worker *w)
 		char *params[] = { xstrdup(w->id) };
 
 		k->w = w;
-		k->q = &w->queues[i];
+		k->q = w->queues[i];
 		memcpy(k->id, w->id, sizeof k->id);
 		db_request_add(r, k->q->sql[STMT_HELD], 1, params, NULL);
 		db_send(w->db, r);

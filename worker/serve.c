@@ -170,8 +170,8 @@ static usec_t serve_advance(struct worker *w, usec_t now)
 	usec_t next = USEC_NEVER;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].serve != NULL)
-			next = usec_min(next, serve_advance_queue(w->queues[i].serve, now));
+		if (w->queues[i]->serve != NULL)
+			next = usec_min(next, serve_advance_queue(w->queues[i]->serve, now));
 	return next;
 }
 
@@ -300,8 +300,8 @@ static void serve_end_all(struct worker *w, enum job_ending why)
 	struct process *p;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].serve != NULL)
-			TAILQ_FOREACH(p, &w->queues[i].serve->processes, link)
+		if (w->queues[i]->serve != NULL)
+			TAILQ_FOREACH(p, &w->queues[i]->serve->processes, link)
 				process_end(p, why);
 }
 
@@ -310,9 +310,9 @@ static void serve_kill_all(struct worker *w)
 	struct process *p;
 
 	for (size_t i = 0; i < w->queues_len; i++) {
-		if (w->queues[i].serve == NULL)
+		if (w->queues[i]->serve == NULL)
 			continue;
-		TAILQ_FOREACH(p, &w->queues[i].serve->processes, link) {
+		TAILQ_FOREACH(p, &w->queues[i]->serve->processes, link) {
 			process_end(p, ENDING_STOP);
 			process_kill(p);
 		}
@@ -322,7 +322,7 @@ static void serve_kill_all(struct worker *w)
 static bool serve_is_idle(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].serve != NULL && w->queues[i].serve->len != 0)
+		if (w->queues[i]->serve != NULL && w->queues[i]->serve->len != 0)
 			return false;
 	return true;
 }

@@ -52,14 +52,14 @@ size_t store_waiting(const struct worker *w)
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		n += w->queues[i].ended_len;
+		n += w->queues[i]->ended_len;
 	return n;
 }
 
 bool store_is_empty(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].ended_len != 0 || w->queues[i].writes != 0)
+		if (w->queues[i]->ended_len != 0 || w->queues[i]->writes != 0)
 			return false;
 	return true;
 }
@@ -154,7 +154,7 @@ usec_t store_advance(struct worker *w, usec_t now)
 	if (!db_is_ready(w->db))
 		return next;
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[i];
+		struct queue *q = w->queues[i];
 
 		if (q->writes != 0 || q->ended_len == 0)
 			continue;

@@ -121,7 +121,7 @@ void worker_release_all(struct worker *w)
 		char *params[] = { xstrdup(w->id) };
 
 		w->releasing++;
-		db_request_add(r, w->queues[i].sql[STMT_RELEASE_ALL], 1, params, NULL);
+		db_request_add(r, w->queues[i]->sql[STMT_RELEASE_ALL], 1, params, NULL);
 		db_send(w->db, r);
 	}
 }
@@ -447,6 +447,9 @@ static void worker_close(struct worker *w)
 		worker_forget_job(w, j);
 	handler_close(w);
 	signals_close();
+	for (size_t i = 0; i < w->queues_len; i++)
+		queue_free(w->queues[i]);
+	free(w->queues);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)
@@ -460,13 +463,13 @@ static void tell_started(const struct worker *w)
 	struct buf names = BUF_INIT;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i].set->name);
+		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i]->set->name);
 	log_event(LOG_INFO, "started", LS("version", UNSTUCK_VERSION), LS("worker", w->id),
 	          LS("queues", buf_text(&names)), LN("concurrency", w->set->concurrency));
 	buf_release(&names);
 }
 
-enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
+enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,
                             const struct worker_options *opt, struct error *err)
 {
 	struct worker w = {
@@ -477,7 +480,7 @@ enum exit_status worker_run(const struct settings *set, struct queue *queues, si
 
 	TAILQ_INIT(&w.jobs);
 	for (size_t i = 0; i < queues_len; i++)
-		queues[i].worker = &w;
+		queues[i]->worker = &w;
 	shutdown_init(&w.shutdown, leaving, ARRAY_SIZE(leaving));
 	if (worker_open(&w, err) == 0) {
 		tell_started(&w);

@@ -40,7 +40,7 @@ struct worker {
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
-	struct queue *queues;
+	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
 
 	struct jobs jobs;		/* all jobs in flight, until written */
@@ -87,7 +87,7 @@ struct worker {
 	struct counters count;
 };
 
-/* The queues are ready (queue_init). Runs until the shutdown is over. */
+/* The queues are ready (queue_new), and taken. Runs until the shutdown is over. */
 struct worker_options {
 	bool drain;
 	uint64_t max_jobs;		/* 0: no limit */
@@ -95,7 +95,7 @@ struct worker_options {
 	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
 	void (*ready)(void);		/* claims can be made, for the first time */
 };
-enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
+enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,
                             const struct worker_options *opt, struct error *err);
 
 void worker_changed(void *arg);	/* something happened: advance, at the latest when the loop turns */
