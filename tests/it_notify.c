@@ -89,6 +89,28 @@ START_TEST(ready_comes_when_claims_can_be_made_and_stopping_with_the_time_it_nee
 }
 END_TEST
 
+START_TEST(a_reload_is_told_with_its_begin_and_its_end)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	listen_at(test_path("notify"));
+	settings(db, "[queue mail]\nhandler = true\n");
+	p = start_with(test_path("notify"), "");
+	must_be_told("READY=1");
+	heard = story_text("%s", "");
+	if (_i)		/* it ends too where nothing comes of it */
+		settings(db, "[queue mail]\nhandler = true\nbatch = x\n");
+	proc_signal(p, SIGHUP);
+	must_be_told("READY=1\n");
+	ck_assert_ptr_nonnull(strstr(heard, "RELOADING=1\nMONOTONIC_USEC="));
+	ck_assert(strstr(heard, "RELOADING=1") < strstr(heard, "READY=1"));
+	must_say(p, _i ? "event=reload_failed" : "event=reloaded");
+	proc_signal(p, SIGTERM);
+	must_exit(p, 0, 5000);
+}
+END_TEST
+
 START_TEST(a_daemon_says_which_process_is_the_one)
 {
 	struct testdb *db = must_have_db();
@@ -203,6 +225,7 @@ int main(void)
 	TCase *tc = story_case(s, "systemd");
 
 	tcase_add_loop_test(tc, ready_comes_when_claims_can_be_made_and_stopping_with_the_time_it_needs, 0, 2);
+	tcase_add_loop_test(tc, a_reload_is_told_with_its_begin_and_its_end, 0, 2);
 	tcase_add_test(tc, a_daemon_says_which_process_is_the_one);
 	tcase_add_test(tc, the_watchdog_is_told_while_the_loop_turns);
 	tcase_add_test(tc, a_hung_loop_stops_the_watchdog);

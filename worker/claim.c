@@ -37,7 +37,7 @@ bool claim_is_idle(const struct worker *w)
 bool claim_found_nothing(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (!w->queues[i]->empty)
+		if (!w->queues[i]->empty && !w->queues[i]->draining)
 			return false;
 	return true;
 }
@@ -98,6 +98,8 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i)
 
 	if (worker_stopping(w))
 		handler_give_back(w, j, "the worker is stopping");
+	else if (c->q->draining)
+		handler_give_back(w, j, "its queue has been taken out of the settings, or changed");
 	else
 		handler_start(w, j);
 }
@@ -189,7 +191,7 @@ usec_t claim_advance(struct worker *w, usec_t now)
 		struct queue *q = w->queues[(w->claim_first + i) % w->queues_len];
 		uint32_t n;
 
-		if (q->asked != 0)
+		if (q->asked != 0 || q->draining)
 			continue;
 		n = claim_room(w, q);
 		claim_set_hungry(w, q, n == 0 && now >= q->claim_at && !handler_has_slot(w, q));

@@ -15,6 +15,7 @@
 
 #include "control_address.h"
 #include "log.h"
+#include "reload.h"
 #include "store.h"
 
 #define QUESTION_MAX 64			/* bytes of a line that asks */
@@ -127,7 +128,8 @@ static json_t *status_json(const struct control *c)
 	json_t *queues = json_array();
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		json_array_append_new(queues, json_string(w->queues[i]->set->name));
+		if (!w->queues[i]->draining)
+			json_array_append_new(queues, json_string(w->queues[i]->set->name));
 	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:o, s:[{s:s, s:s, s:I, s:I}], s:o, s:o}",
 		"state", worker_state_name(c->state), "since", wall_text(c->since, since), "pid", (int)getpid(),
 		"started_at", wall_text(c->started, started), "version", UNSTUCK_VERSION, "worker", w->id,
@@ -144,6 +146,7 @@ static json_t *status_json(const struct control *c)
 static void asker_free(struct asker *a)
 {
 	LIST_REMOVE(a, link);
+	reload_forget(a->c->w, a);
 	bufferevent_free(a->bev);
 	free(a);
 }
@@ -161,6 +164,25 @@ static void answer(struct asker *a, json_t *doc)
 	json_decref(doc);
 }
 
+static void on_reloaded(void *arg, enum error_kind kind, const char *text)
+{
+	if (kind == ERR_NONE)
+		answer(arg, json_pack("{s:b}", "reloaded", 1));
+	else
+		answer(arg, json_pack("{s:b, s:s, s:i}", "reloaded", 0, "error", text, "kind", (int)kind));
+}
+
+/* Answered when it is over: no time limit of ours. */
+static void ask_reload(struct asker *a)
+{
+	if (worker_stopping(a->c->w)) {
+		on_reloaded(a, ERR_SYS, "the worker is stopping");
+		return;
+	}
+	bufferevent_set_timeouts(a->bev, NULL, NULL);
+	reload_when_told(a->c->w, on_reloaded, a);
+}
+
 static void on_question(struct bufferevent *bev, void *arg)
 {
 	struct asker *a = arg;
@@ -170,8 +192,10 @@ static void on_question(struct bufferevent *bev, void *arg)
 		asker_free(a);
 	else if (line != NULL && strcmp(line, "status") == 0)
 		answer(a, status_json(a->c));
+	else if (line != NULL && strcmp(line, "reload") == 0)
+		ask_reload(a);
 	else if (line != NULL)
-		answer(a, json_pack("{s:s}", "error", "expected status"));
+		answer(a, json_pack("{s:s}", "error", "expected status or reload"));
 	free(line);
 }
 

@@ -3,6 +3,7 @@
  * doing: one line asks, one JSON document answers, and the connection is closed.
  *
  *   status    state, since when, jobs in flight, connections, counters, last errors
+ *   reload    read the settings again; answered when that has ended, one way or the other
  *
  * For its own user only (mode 0600). Never holds a secret: what it tells is what
  * the log tells. Not here: stop, quiet, resume; they are signals (signals.c).

@@ -20,22 +20,34 @@
 
 static const struct handler *const handlers[] = { [MODE_EXEC] = &exec_handler, [MODE_SERVE] = &serve_handler };
 
+void handler_open_queue(struct queue *q)
+{
+	q->how = handlers[q->set->mode];
+	if (q->how->open != NULL)
+		q->how->open(q);
+}
+
+void handler_close_queue(struct queue *q)
+{
+	if (q->how != NULL && q->how->close != NULL)
+		q->how->close(q);
+}
+
+bool handler_queue_is_idle(const struct queue *q)
+{
+	return q->how->has_processes == NULL || !q->how->has_processes(q);
+}
+
 void handler_open(struct worker *w)
 {
-	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = w->queues[i];
-
-		q->how = handlers[q->set->mode];
-		if (q->how->open != NULL)
-			q->how->open(q);
-	}
+	for (size_t i = 0; i < w->queues_len; i++)
+		handler_open_queue(w->queues[i]);
 }
 
 void handler_close(struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i]->how != NULL && w->queues[i]->how->close != NULL)
-			w->queues[i]->how->close(w->queues[i]);
+		handler_close_queue(w->queues[i]);
 }
 
 /* ---- slots ---- */

@@ -16,6 +16,7 @@ struct handler {		/* one mode; NULL where it has nothing to do */
 	void (*end)(struct worker *w, struct job *j, enum job_ending why);
 	uint32_t (*slots)(const struct queue *q);
 	uint32_t (*room)(struct queue *q, uint32_t free_slots);
+	bool (*has_processes)(const struct queue *q);	/* besides those of its jobs */
 	/* all queues of this mode */
 	void (*end_all)(struct worker *w, enum job_ending why);
 	void (*kill_all)(struct worker *w);
@@ -25,6 +26,9 @@ struct handler {		/* one mode; NULL where it has nothing to do */
 
 void handler_open(struct worker *w);
 void handler_close(struct worker *w);	/* after the children are gone */
+void handler_open_queue(struct queue *q);
+void handler_close_queue(struct queue *q);
+bool handler_queue_is_idle(const struct queue *q);	/* it has no process left */
 
 void handler_start(struct worker *w, struct job *j);	/* or gives it back when no process is to be had */
 void handler_end(struct worker *w, struct job *j, enum job_ending why);	/* may free j when it has not started */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "checks.h"
 #include "cli.h"
@@ -14,6 +15,7 @@
 #include "log_syslog.h"
 #include "manage.h"
 #include "pidfile.h"
+#include "reload.h"
 #include "signals.h"
 #include "words.h"
 #include "worker.h"
@@ -183,7 +185,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 {
 	struct worker_options wo = {
 		.drain = opt->drain, .max_jobs = opt->max_jobs, .background = opt->daemon, .pidfile = lock >= 0 ? set->pidfile : NULL,
-		.ready = daemon_ready,
+		.cli = cli, .wanted = is_wanted, .ready = daemon_ready,
 	};
 	struct queue **queues = xcalloc(set->queues_len + 1, sizeof(struct queue *));
 	struct session session = { .conn = NULL };
@@ -237,6 +239,8 @@ static int run_in_place(struct cli *cli, const struct options *opt, const struct
 	status = run(cli, opt, set, lock);
 	pidfile_leave(set->pidfile, lock);
 	daemon_over(status != EXIT_DONE ? status : EXIT_FAILED);	/* stopped before it was ready */
+	if (reload_left_a_thread())
+		_exit(status);	/* it uses what an exit() takes away */
 	return status;
 }
 

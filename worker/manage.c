@@ -20,6 +20,7 @@
 
 #define NUMBER_TIME (1 * SEC)		/* from the lock to the number in the file */
 #define ANSWER_TIME 3			/* seconds that a loop may take to answer */
+#define RELOAD_TIME 60			/* seconds: it may have to wait for the database */
 #define TELL_FIRST (1 * SEC)		/* what we wait for is told then, and so often */
 #define TELL_EVERY (5 * SEC)
 #define STATUS_DEAD 1			/* LSB: dead, and a pidfile is there */
@@ -78,7 +79,7 @@ static int target_signal(const struct target *t, int signo, struct error *err)
 
 /* ---- asking it ---- */
 
-/* The answer, or NULL and errno: ENOENT or ECONNREFUSED when nobody listens yet, EAGAIN when nobody answers. */
+/* The answer, or NULL and errno: ENOENT or ECONNREFUSED when nobody listens yet, EAGAIN when nobody answers, ECONNRESET when it left. */
 static json_t *ask(const char *pidfile, const char *question, int seconds)
 {
 	struct timeval patience = { .tv_sec = seconds };
@@ -100,7 +101,7 @@ static json_t *ask(const char *pidfile, const char *question, int seconds)
 	if (n == 0)
 		doc = json_loads(buf_text(&text), 0, NULL);
 	if (n == 0 && doc == NULL)
-		errno = ECONNREFUSED;	/* it left while we asked */
+		errno = ECONNRESET;	/* it left while we asked */
 out:
 	saved = errno;
 	if (fd >= 0)
@@ -134,6 +135,9 @@ static json_t *silent_status(const struct target *t)
 	if (errno == ENOENT || errno == ECONNREFUSED) {
 		state = "starting";
 		why = "it does not listen yet";
+	} else if (errno == ECONNRESET || errno == EPIPE) {
+		state = "stopping";
+		why = "it left while it was asked";
 	} else if (errno == EACCES || errno == EPERM) {
 		state = "running";
 		why = "only its own user is told more";
@@ -353,9 +357,36 @@ static int tell_by(struct cli *cli, const struct manage_options *o, int signo, c
 	return err.kind != ERR_NONE ? fail(cli, &err) : EXIT_DONE;
 }
 
+/* Asked for at its socket, so that what comes of it is known here too; HUP for one that does not listen. */
 int manage_reload(struct cli *cli, const struct manage_options *o)
 {
-	return tell_by(cli, o, SIGHUP, "told to read its settings again");
+	struct error err = ERROR_INIT;
+	int status = EXIT_DONE;
+	struct target t;
+	json_t *doc;
+
+	if (target_find(&t, o->pidfile, &err) < 0)
+		return fail(cli, &err);
+	target_release(&t);
+	if (t.found != PIDFILE_HELD) {
+		cli_complain(cli, "no worker holds the pidfile %s", o->pidfile);
+		return EXIT_FAILED;
+	}
+	doc = ask(o->pidfile, "reload\n", RELOAD_TIME);
+	if (doc == NULL && (errno == ECONNRESET || errno == EPIPE)) {
+		cli_complain(cli, "the worker (pid %d) left while it was asked", (int)t.pid);
+		return EXIT_FAILED;
+	}
+	if (doc == NULL)
+		return tell_by(cli, o, SIGHUP, "told to read its settings again; its log says what came of it");
+	if (!json_is_true(json_object_get(doc, "reloaded"))) {
+		cli_complain(cli, "%s; the settings in force stay", text_of(doc, "error"));
+		status = number_of(doc, "kind") == ERR_SETTINGS ? EXIT_SETTINGS : EXIT_FAILED;
+	} else if (cli->common.verbose >= 0) {
+		printf("reloaded (pid %d)\n", (int)t.pid);
+	}
+	json_decref(doc);
+	return status;
 }
 
 int manage_quiet(struct cli *cli, const struct manage_options *o)

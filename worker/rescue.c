@@ -19,7 +19,7 @@ static void rescue_pass_over(struct worker *w)
 {
 	w->rescue_queue = w->queues_len;
 	w->rescue_busy = false;
-	w->rescue_at = clock_now() + usec_jitter(w->set->recover_every, 0.1);
+	w->rescue_at = w->set->recover_every == 0 ? USEC_NEVER : clock_now() + usec_jitter(w->set->recover_every, 0.1);
 }
 
 static void rescue_next_queue(struct worker *w)

@@ -386,14 +386,14 @@ static void batch_add_on_success(const struct batch *b, struct db_request *r)
 	TAILQ_FOREACH(j, &b->jobs, link) {
 		char *params[] = { xstrdup(j->id), xstrndup(buf_text(&j->outcome.result), j->outcome.result.len) };
 
-		db_request_add(r, b->q->set->on_success, 2, params, types);
+		db_request_add(r, b->q->on_success, 2, params, types);
 	}
 	db_request_add(r, "COMMIT", 0, NULL, NULL);
 }
 
 static bool batch_has_on_success(const struct batch *b)
 {
-	return b->kind == BATCH_COMPLETE && b->q->set->on_success[0] != '\0';
+	return b->kind == BATCH_COMPLETE && b->q->on_success != NULL;
 }
 
 /* ---- answers ---- */

@@ -19,6 +19,7 @@
 #include "notify.h"
 #include "presence.h"
 #include "reconcile.h"
+#include "reload.h"
 #include "rescue.h"
 #include "signals.h"
 #include "store.h"
@@ -335,6 +336,7 @@ static void worker_advance(struct worker *w)
 {
 	usec_t now = clock_now(), next = USEC_NEVER;
 
+	reload_advance(w);
 	next = usec_min(next, db_advance(w->db, now));
 	next = usec_min(next, children_advance(w->children, now));
 	next = usec_min(next, worker_stop_jobs_in_time(w, now));
@@ -423,6 +425,7 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	reload_open(w);
 	handler_open(w);
 	notify_open(w);
 	presence_init(w);
@@ -447,9 +450,7 @@ static void worker_close(struct worker *w)
 		worker_forget_job(w, j);
 	handler_close(w);
 	signals_close();
-	for (size_t i = 0; i < w->queues_len; i++)
-		queue_free(w->queues[i]);
-	free(w->queues);
+	reload_close(w);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)

@@ -25,6 +25,8 @@ enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
 struct notify;
+struct reload;
+struct cli;
 struct worker_options;
 
 /* As an operator sees it. */
@@ -39,6 +41,7 @@ struct worker {
 	struct db *db;
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct reload *reload;
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
@@ -93,6 +96,8 @@ struct worker_options {
 	uint64_t max_jobs;		/* 0: no limit */
 	bool background;		/* as a daemon */
 	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
+	const struct cli *cli;		/* where the settings came from, and come from again */
+	bool (*wanted)(const struct cli *cli, const char *queue);
 	void (*ready)(void);		/* claims can be made, for the first time */
 };
 enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,
