@@ -182,11 +182,14 @@ START_TEST(quiet_and_resume_are_commands)
 	IS_DONE(0, "quiet", "--pidfile", "w.pid");
 	must_log("event=quiet");
 	must_have(status_json(), "{\"state\":\"quiet\"");
+	IS_DONE(0, "status", "--live", "--pidfile", "w.pid");
+	IS_DONE(1, "status", "--ready", "--pidfile", "w.pid");
 	must_sql(db, "SELECT unstuck.enqueue('mail')");
 	must_become(db, "SELECT status FROM unstuck.jobs WHERE created_at < clock_timestamp() - interval '300 ms'", "PENDING", 3000);
 	IS_DONE(0, "resume", "--pidfile", "w.pid");
 	must_become(db, "SELECT status FROM unstuck.jobs", "COMPLETED", 5000);
 	must_have(status_of(0), "running");
+	IS_DONE(0, "status", "--ready", "--pidfile", "w.pid");
 	IS_DONE(0, "stop", "--pidfile", "w.pid");
 }
 END_TEST
@@ -200,6 +203,7 @@ START_TEST(a_hung_worker_is_told_from_a_busy_one)
 	kill(daemon_pid(), SIGSTOP);
 	must_have(status_of(0), "unknown (pid ");
 	must_have(status_of(0), "it does not answer");
+	IS_DONE(1, "status", "--live", "--pidfile", "w.pid");
 	kill(daemon_pid(), SIGCONT);
 	must_have(status_of(0), "running");
 	IS_DONE(0, "stop", "--pidfile", "w.pid");

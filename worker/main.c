@@ -23,7 +23,7 @@
 #define WAIT_PAUSE_NS (250 * 1000 * 1000)	/* between two tries of a start to reach the database */
 
 struct options {
-	bool drain, daemon, force, json;
+	bool drain, daemon, force, json, live, ready;
 	uint64_t max_jobs;
 	usec_t wait, timeout;
 };
@@ -59,6 +59,8 @@ static const struct option_row stop_options[] = {
 static const struct option_row status_options[] = {
 	PIDFILE_OPTION,
 	{ "json", 0, OPT_FLAG, offsetof(struct options, json), NULL, "one JSON document", NULL, 0 },
+	{ "live", 0, OPT_FLAG, offsetof(struct options, live), NULL, "1 unless its loop answers: a probe", NULL, 0 },
+	{ "ready", 0, OPT_FLAG, offsetof(struct options, ready), NULL, "1 unless it claims jobs: a probe", NULL, 0 },
 	{ .name = NULL },
 };
 
@@ -247,7 +249,7 @@ static int run_in_place(struct cli *cli, const struct options *opt, const struct
 /* The flag names the worker; else the settings do, and are read for that. */
 static int manage(struct cli *cli, const struct options *opt)
 {
-	struct manage_options o = { .timeout = opt->timeout, .force = opt->force, .json = opt->json };
+	struct manage_options o = { .timeout = opt->timeout, .force = opt->force, .json = opt->json, .live = opt->live, .ready = opt->ready };
 	struct settings set = { .path = NULL };
 	int status = -1;
 

@@ -3,13 +3,16 @@
  */
 #include "manage.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,9 +71,32 @@ static void target_release(struct target *t)
 		close(t->pidfd);
 }
 
-static int target_signal(const struct target *t, int signo, struct error *err)
+/* Does that process have the pidfile open? The number may be of another container's, where ours is somebody else. */
+static bool target_holds(const struct target *t, const char *pidfile)
 {
-	int status = t->pidfd >= 0 ? (int)syscall(SYS_pidfd_send_signal, t->pidfd, signo, NULL, 0) : kill(t->pid, signo);
+	char *dir = xasprintf("/proc/%d/fd", (int)t->pid);
+	struct stat ours, theirs;
+	struct dirent *e;
+	bool holds = false;
+	DIR *d = opendir(dir);
+
+	while (d != NULL && !holds && stat(pidfile, &ours) == 0 && (e = readdir(d)) != NULL)
+		holds = fstatat(dirfd(d), e->d_name, &theirs, 0) == 0 && theirs.st_ino == ours.st_ino
+		        && theirs.st_dev == ours.st_dev;
+	if (d != NULL)
+		closedir(d);
+	free(dir);
+	return holds || access("/proc/self", F_OK) != 0;	/* without /proc the number has to do */
+}
+
+static int target_signal(const struct target *t, const char *pidfile, int signo, struct error *err)
+{
+	int status;
+
+	if (!target_holds(t, pidfile))
+		return error_set(err, ERR_SYS, "pidfile %s is held, but not by the process %d here, or that is another user's: it may "
+		                 "be in another container; act on it as its user, and from there", pidfile, (int)t->pid);
+	status = t->pidfd >= 0 ? (int)syscall(SYS_pidfd_send_signal, t->pidfd, signo, NULL, 0) : kill(t->pid, signo);
 
 	if (status < 0 && errno != ESRCH)
 		return error_set(err, ERR_SYS, "the worker (pid %d) cannot be told: %s", (int)t->pid, strerror(errno));
@@ -227,6 +253,7 @@ int manage_status(struct cli *cli, const struct manage_options *o)
 {
 	struct error err = ERROR_INIT;
 	struct target t;
+	int status = EXIT_DONE;
 	json_t *doc;
 
 	if (target_find(&t, o->pidfile, &err) < 0)
@@ -242,9 +269,11 @@ int manage_status(struct cli *cli, const struct manage_options *o)
 	} else {
 		print_status(doc);
 	}
+	if ((o->ready && strcmp(text_of(doc, "state"), "running") != 0) || (o->live && strcmp(text_of(doc, "state"), "unknown") == 0))
+		status = EXIT_FAILED;
 	json_decref(doc);
 	target_release(&t);
-	return EXIT_DONE;
+	return status;
 }
 
 /* ---- stop ---- */
@@ -290,12 +319,12 @@ static int send_stop(const struct manage_options *o, const struct target *t, str
 	usec_t until = clock_now() + ANSWER_TIME * SEC;
 
 	if (!is_stopping(o)) {
-		if (target_signal(t, SIGTERM, err) < 0)
+		if (target_signal(t, o->pidfile, SIGTERM, err) < 0)
 			return -1;
 		while (o->force && !is_over(o, t) && !is_stopping(o) && clock_now() < until)
 			;
 	}
-	return o->force ? target_signal(t, SIGTERM, err) : 0;
+	return o->force && !is_over(o, t) ? target_signal(t, o->pidfile, SIGTERM, err) : 0;
 }
 
 int manage_stop(struct cli *cli, const struct manage_options *o)
@@ -351,7 +380,7 @@ static int tell_by(struct cli *cli, const struct manage_options *o, int signo, c
 		cli_complain(cli, "no worker holds the pidfile %s", o->pidfile);
 		return EXIT_FAILED;
 	}
-	if (target_signal(&t, signo, &err) == 0 && cli->common.verbose >= 0)
+	if (target_signal(&t, o->pidfile, signo, &err) == 0 && cli->common.verbose >= 0)
 		printf("%s (pid %d)\n", done, (int)t.pid);
 	target_release(&t);
 	return err.kind != ERR_NONE ? fail(cli, &err) : EXIT_DONE;

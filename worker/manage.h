@@ -14,6 +14,7 @@ struct manage_options {
 	const char *pidfile;
 	usec_t timeout;		/* stop: 0 waits as long as it takes */
 	bool force, json;
+	bool live, ready;	/* status: 1 unless its loop answers; unless it claims */
 };
 
 int manage_stop(struct cli *cli, const struct manage_options *o);
