@@ -128,6 +128,7 @@ START_TEST(a_failed_start_says_why_and_with_which_status)
 	must_have(read_file("w.log"), "event=queue_refused queue=mail");
 	settings(db, "[queue mail]\nhandler = true\nbatch = x\n");
 	must_have(proc_err(IS_DONE(78, DAEMON)), "batch = x: expected");
+	must_have(proc_err(IS_DONE(78, "status")), "--pidfile FILE does");
 	write_file("unstuck.ini", "[unstuck]\ndatabase_url = postgresql:///x?host=/nowhere\n[queue mail]\nhandler = true\n");
 	must_have(proc_err(IS_DONE(69, DAEMON)), "/nowhere");
 	settings(db, "[queue mail]\nhandler = true\n");

@@ -153,7 +153,7 @@ static void asker_free(struct asker *a)
 
 static void answer(struct asker *a, json_t *doc)
 {
-	char *text = json_dumps(doc, JSON_COMPACT);
+	char *text = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(10));
 
 	bufferevent_disable(a->bev, EV_READ);
 	if (text != NULL)

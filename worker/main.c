@@ -259,6 +259,8 @@ static int manage(struct cli *cli, const struct options *opt)
 	if (o.pidfile == NULL) {
 		status = cli_load_settings(cli, &set);
 		o.pidfile = set.pidfile;
+		if (status >= 0)
+			cli_complain(cli, "the settings say which worker is meant; where they are wrong, --pidfile FILE does");
 	}
 	for (size_t i = 0; status < 0 && i < ARRAY_SIZE(managers); i++)
 		if (strcmp(managers[i].name, cli->command->name) == 0)
