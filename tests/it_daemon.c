@@ -93,6 +93,49 @@ START_TEST(a_second_start_is_refused_by_name_and_a_stale_file_is_no_obstacle)
 }
 END_TEST
 
+START_TEST(of_many_starts_at_once_one_wins)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p[8];
+	int won = 0;
+
+	settings(db, "[queue mail]\nhandler = true\n");
+	write_file("w.pid", "1\n");
+	for (int i = 0; i < 8; i++)
+		p[i] = must_start(NULL, "unstuck-worker", DAEMON);
+	for (int i = 0; i < 8; i++) {
+		int status = wait_exit(p[i], 20000);
+
+		won += status == 0;
+		ck_assert_msg(status == 0 || (status == 1 && strstr(proc_err(p[i]), "another worker holds it")), "%d %s", status,
+		              proc_err(p[i]));
+	}
+	ck_assert_int_eq(won, 1);
+	must_equal(db, "SELECT count(*) FROM unstuck.workers", "1");
+	IS_DONE(0, "stop", "--pidfile", "w.pid");
+	ck_assert_uint_eq(procs_alive(), 0);
+}
+END_TEST
+
+START_TEST(another_user_is_told_that_it_runs_and_nothing_more)
+{
+	struct testdb *db = must_have_db();
+	const struct proc_options nobody = { .unprivileged = true };
+	struct proc *p;
+
+	if (geteuid() != 0)
+		return;
+	settings(db, "[queue mail]\nhandler = true\n");
+	IS_DONE(0, DAEMON);
+	chmod(test_dir(), 0755);
+	must_have(proc_out(must_run(0, &nobody, "unstuck-worker", "status", "--pidfile", "w.pid")), "only its own user is told more");
+	p = must_run(1, &nobody, "unstuck-worker", "stop", "--pidfile", "w.pid");
+	must_have(proc_err(p), "or that is another user's");
+	must_have(status_of(0), "running");
+	IS_DONE(0, "stop", "--pidfile", "w.pid");
+}
+END_TEST
+
 START_TEST(without_a_daemon_or_a_set_key_no_pidfile_is_written)
 {
 	struct testdb *db = must_have_db();
@@ -141,6 +184,7 @@ START_TEST(a_failed_start_says_why_and_with_which_status)
 	must_have(status_of(0), "register_failed error=");
 	proc_signal(p, SIGINT);		/* the caller gives up: so does what it started */
 	must_exit(p, 1, 5000);
+	must_have(proc_err(p), "the worker was stopped before it was ready");
 	must_have(read_file("w.log"), "event=shutdown reason=signal.term");
 	ck_assert(!file_exists("w.pid"));
 	must_happen(procs_alive() == 0, 5000);
@@ -348,6 +392,8 @@ int main(void)
 
 	tcase_add_test(tc, a_daemon_comes_back_when_it_is_ready_and_leaves_nothing);
 	tcase_add_test(tc, a_second_start_is_refused_by_name_and_a_stale_file_is_no_obstacle);
+	tcase_add_test(tc, of_many_starts_at_once_one_wins);
+	tcase_add_test(tc, another_user_is_told_that_it_runs_and_nothing_more);
 	tcase_add_test(tc, without_a_daemon_or_a_set_key_no_pidfile_is_written);
 	tcase_add_test(tc, a_failed_start_says_why_and_with_which_status);
 	tcase_add_test(tc, stop_waits_says_for_what_and_can_be_forced);

@@ -106,7 +106,7 @@ static json_t *jobs_json(const struct worker *w)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:I, s:s, s:f}",
 			"queue", j->queue->set->name, "id", buf_text(&id), "attempt", j->attempt,
 			"claim_id", (json_int_t)j->claim_id, "state", job_state_name(j),
-			"age_s", j->started_at ? (double)((now - j->started_at) / MSEC) / 1000.0 : 0.0));
+			"age_s", j->started_at ? (double)(now - j->started_at) / (double)SEC : 0.0));
 		buf_release(&id);
 	}
 	return list;
@@ -153,7 +153,7 @@ static void asker_free(struct asker *a)
 
 static void answer(struct asker *a, json_t *doc)
 {
-	char *text = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(10));
+	char *text = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(6));
 
 	bufferevent_disable(a->bev, EV_READ);
 	if (text != NULL)
@@ -285,12 +285,15 @@ int control_open(struct worker *w, const char *pidfile, struct error *err)
 void control_close(struct worker *w)
 {
 	struct control *c = w->control;
+	struct asker *a, *next;
 
 	if (c == NULL)
 		return;
 	log_unwatch(note_error, c);
-	while (!LIST_EMPTY(&c->askers))
-		asker_free(LIST_FIRST(&c->askers));
+	for (a = LIST_FIRST(&c->askers); a != NULL; a = next) {
+		next = LIST_NEXT(a, link);
+		asker_free(a);
+	}
 	if (c->listener != NULL) {
 		evconnlistener_free(c->listener);
 		unlink(c->path);

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -119,6 +118,11 @@ void daemon_ready(void)
 	take_null(STDOUT_FILENO, O_WRONLY);
 	take_null(STDERR_FILENO, O_WRONLY);
 	daemon_over(EXIT_DONE);
+}
+
+bool daemon_is_awaited(void)
+{
+	return caller >= 0;
 }
 
 void daemon_over(int status)

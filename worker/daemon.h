@@ -5,6 +5,7 @@
 #ifndef DAEMON_H
 #define DAEMON_H
 
+#include <stdbool.h>
 #include "error.h"
 
 /*
@@ -16,6 +17,7 @@ int daemon_start(struct error *err);
 void daemon_close_strangers(void);	/* descriptors that the caller left open: not ours to keep */
 
 void daemon_ready(void);		/* tells the caller 0 and lets go of its terminal; else nothing */
+bool daemon_is_awaited(void);		/* the caller is still there, and we are not ready */
 void daemon_over(int status);		/* never got ready: what the caller ends with */
 
 #endif

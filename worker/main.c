@@ -240,7 +240,11 @@ static int run_in_place(struct cli *cli, const struct options *opt, const struct
 		return status;
 	status = run(cli, opt, set, lock);
 	pidfile_leave(set->pidfile, lock);
-	daemon_over(status != EXIT_DONE ? status : EXIT_FAILED);	/* stopped before it was ready */
+	if (daemon_is_awaited() && status == EXIT_DONE) {
+		cli_complain(cli, "the worker was stopped before it was ready");
+		status = EXIT_FAILED;
+	}
+	daemon_over(status);
 	if (reload_left_a_thread())
 		_exit(status);	/* it uses what an exit() takes away */
 	return status;

@@ -264,7 +264,7 @@ int manage_status(struct cli *cli, const struct manage_options *o)
 	if (doc == NULL)
 		doc = silent_status(&t);
 	if (o->json) {
-		json_dumpf(doc, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
+		json_dumpf(doc, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
 		putchar('\n');
 	} else {
 		print_status(doc);

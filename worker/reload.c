@@ -68,6 +68,7 @@ struct reload {
 	bool again;
 	struct reload_asker *askers;
 	struct generation *gen;			/* of w->set; NULL: the first settings, which main owns */
+	bool limits_due;			/* limits of queues are to be set again */
 	bool marked;				/* a request is under way behind those of queues that have drained */
 	char **texts;				/* statements: their addresses name them on the connection, so they stay */
 	size_t texts_len;
@@ -292,6 +293,7 @@ static void take_over(struct reload *r, struct attempt *a)
 	if (set->recover_every != old->recover_every)
 		w->rescue_at = set->recover_every == 0 ? USEC_NEVER : clock_now() + usec_jitter(set->recover_every, 0.5);
 	w->set = set;
+	r->limits_due = true;
 	generation_drop(r->gen);
 	r->gen = a->gen;
 	a->gen = NULL;
@@ -515,7 +517,9 @@ void reload_advance(struct worker *w)
 		return;		/* nothing was ever read again */
 	for (size_t i = 0; i < w->queues_len; i++)
 		draining |= w->queues[i]->draining;
-	set_limits(w);
+	if (draining || w->reload->limits_due)
+		set_limits(w);
+	w->reload->limits_due = draining;	/* once more when the last one is gone */
 	if (draining && !w->reload->marked && !worker_stopping(w))
 		send_marker(w);
 }
