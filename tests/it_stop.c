@@ -142,6 +142,27 @@ START_TEST(a_stop_is_told_before_it_starts_and_after_it)
 }
 END_TEST
 
+/* Until the very end: a signal that would end another program halfway finds it still orderly. */
+START_TEST(signals_during_the_last_moments_change_nothing)
+{
+	static const int signals[] = { SIGHUP, SIGUSR1, SIGUSR2, SIGTERM };
+	struct testdb *db = must_have_db();
+
+	settings(db, "[queue mail]\nhandler = true\n");
+	for (int i = 0; i < 8; i++) {
+		struct proc *p = must_start(NULL, "unstuck-worker", "--pidfile", "w.pid");
+
+		must_become(db, "SELECT count(*) FROM unstuck.workers", "1", 5000);
+		proc_signal(p, SIGTERM);
+		while (proc_running(p))
+			proc_signal(p, signals[i % 4]);
+		must_exit(p, 0, 1);
+		ck_assert(!file_exists("w.pid") && !file_exists("w.pid.sock"));
+	}
+	NOTHING_LEFT(db);
+}
+END_TEST
+
 START_TEST(a_second_signal_skips_the_grace_period)
 {
 	struct testdb *db = must_have_db();
@@ -267,6 +288,7 @@ int main(void)
 	tcase_add_test(tc, after_the_grace_period_handlers_are_ended_and_released);
 	tcase_add_test(tc, the_report_is_the_last_line_with_all_parts_in_order);
 	tcase_add_test(tc, a_stop_is_told_before_it_starts_and_after_it);
+	tcase_add_test(tc, signals_during_the_last_moments_change_nothing);
 	tcase_add_test(tc, a_second_signal_skips_the_grace_period);
 	tcase_add_loop_test(tc, a_signal_to_the_whole_group_is_no_failure, 0, 2);
 	tcase_add_test(tc, a_hundred_deploys_leave_no_processing_row);
