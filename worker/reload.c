@@ -3,56 +3,23 @@
  *
  *   reload() --thread: file, checks, database--> take_over() --> old queues drain --> freed
  *
- * Lives here: the thread and what it makes, who owns settings, what drains.
- * Not here:   where settings come from (settings.c), what makes a queue (queue.c).
+ * Lives here: who owns settings and statements, taking over what was read, what drains.
+ * Not here:   reading (reload_attempt.c), what makes a queue (queue.c).
  */
 #include "reload.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "claim.h"
 #include "cli.h"
 #include "handler.h"
 #include "log.h"
 #include "notify.h"
+#include "reload_attempt.h"
 #include "settings_diff.h"
 
-#define MARKERS 2
-#define LEAVE_TIME_NS (500 * 1000 * 1000)	/* for a thread that is at work when we stop */
-
-/* Settings that were read after the start. Held by w->set and by each queue made from them. */
-struct generation {
-	struct settings set;
-	unsigned refs;
-};
-
-/* What the thread works on; nobody else looks at it before `done`. */
-struct attempt {
-	const struct worker_options *opt;
-	const struct settings *old;		/* like running: only until the database is asked */
-	struct generation *gen;
-	struct problems problems;
-	enum error_kind kind;
-	struct buf fixed;			/* names of what takes a restart */
-
-	struct {
-		const struct queue_settings *set;
-		bool was_refused;		/* as it is, at the start */
-		struct queue *made;
-		struct error why;		/* not made */
-	} *queues;				/* to be made */
-	size_t queues_len;
-	const struct queue_settings **running;	/* of the queues that run */
-	size_t running_len;
-	int done;				/* eventfd */
-};
+#define MARKERS 2	/* see on_marker() */
 
 struct reload_asker {
 	struct reload_asker *next;
@@ -63,7 +30,6 @@ struct reload_asker {
 struct reload {
 	struct worker *w;
 	struct attempt *attempt;		/* NULL: none under way */
-	pthread_t thread;
 	struct event *done;
 	bool again;
 	struct reload_asker *askers;
@@ -105,107 +71,6 @@ static void drop_queue(struct queue *q)
 	for (enum statement s = 0; s < STATEMENTS; s++)
 		q->sql[s] = NULL;
 	queue_free(q);
-}
-
-/* ---- generations ---- */
-
-static void generation_drop(struct generation *gen)
-{
-	if (gen == NULL || --gen->refs != 0)
-		return;
-	settings_release(&gen->set);
-	free(gen);
-}
-
-/* ---- in the thread ---- */
-
-static void note_fixed(void *arg, const struct setting *row)
-{
-	struct attempt *a = arg;
-
-	buf_addf(&a->fixed, "%s[%s] %s", a->fixed.len ? ", " : "", row->section, row->key);
-}
-
-static bool is_running_as(const struct attempt *a, const struct queue_settings *set)
-{
-	for (size_t i = 0; i < a->running_len; i++)
-		if (queue_settings_equal(a->running[i], set))
-			return true;
-	return false;
-}
-
-static bool was_there_before(const struct attempt *a, const struct queue_settings *set)
-{
-	for (size_t i = 0; i < a->old->queues_len; i++)
-		if (queue_settings_equal(&a->old->queues[i], set))
-			return true;
-	return false;
-}
-
-static void read_settings(struct attempt *a)
-{
-	struct settings *set = &a->gen->set;
-
-	a->kind = ERR_SETTINGS;
-	if (settings_load(set, a->opt->cli->common.config, a->opt->cli->flags, &a->problems) < 0)
-		return;
-	settings_check_available(set, &a->problems);
-	if (set->queues_len == 0)
-		problems_add(&a->problems, "no queue is configured");
-	settings_keep_fixed(set, a->old, note_fixed, a);
-	a->queues = xcalloc(set->queues_len + 1, sizeof *a->queues);
-	for (size_t i = 0; i < set->queues_len; i++)
-		if (a->opt->wanted(a->opt->cli, set->queues[i].name) && !is_running_as(a, &set->queues[i])) {
-			a->queues[a->queues_len].was_refused = was_there_before(a, &set->queues[i]);
-			a->queues[a->queues_len++].set = &set->queues[i];
-		}
-}
-
-/* One that was refused before and is as it was is refused again; any other has to work, or nothing changes. */
-static void make_queues(struct attempt *a)
-{
-	struct session session = { .conn = NULL };
-	struct error err = ERROR_INIT;
-
-	if (session_open(&session, a->gen->set.database_url, "unstuck-worker", &err) < 0) {
-		a->kind = err.kind;
-		problems_add(&a->problems, "%s", err.text);
-		return;
-	}
-	for (size_t i = 0; i < a->queues_len; i++) {
-		struct error *why = &a->queues[i].why;
-
-		a->queues[i].made = queue_new(a->queues[i].set, a->gen->set.concurrency, &session, why);
-		if (a->queues[i].made != NULL || (a->queues[i].was_refused && why->kind != ERR_NO_DB))
-			continue;
-		a->kind = why->kind;
-		problems_add(&a->problems, "queue %s: %s", a->queues[i].set->name, why->text);
-	}
-	session_close(&session);
-}
-
-static void *reload_thread(void *arg)
-{
-	struct attempt *a = arg;
-
-	read_settings(a);
-	if (a->problems.len == 0 && a->queues_len != 0)
-		make_queues(a);
-	eventfd_write(a->done, 1);
-	return NULL;
-}
-
-static void attempt_free(struct attempt *a)
-{
-	for (size_t i = 0; i < a->queues_len; i++)
-		queue_free(a->queues[i].made);
-	free(a->running);
-	free(a->queues);
-	problems_release(&a->problems);
-	buf_release(&a->fixed);
-	generation_drop(a->gen);
-	close(a->done);
-	free(a);
 }
 
 /* ---- taking over ---- */
@@ -327,7 +192,7 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 	struct attempt *a = r->attempt;
 
 	(void)fd, (void)what;
-	pthread_join(r->thread, NULL);
+	attempt_join(a);
 	event_free(r->done);
 	r->done = NULL;
 	r->attempt = NULL;
@@ -355,35 +220,6 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 
 /* ---- beginning ---- */
 
-static struct attempt *attempt_new(struct worker *w)
-{
-	struct attempt *a = xcalloc(1, sizeof *a);
-
-	a->opt = w->opt;
-	a->old = w->set;
-	a->gen = xcalloc(1, sizeof *a->gen);
-	a->gen->refs = 1;
-	a->running = xcalloc(w->queues_len + 1, sizeof(struct queue_settings *));
-	for (size_t i = 0; i < w->queues_len; i++)
-		if (!w->queues[i]->draining)
-			a->running[a->running_len++] = w->queues[i]->set;
-	a->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return a;
-}
-
-/* No signal is the thread's: they are the loop's. */
-static int start_thread(struct reload *r)
-{
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&r->thread, NULL, reload_thread, r->attempt);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
-}
-
 void reload(struct worker *w)
 {
 	struct reload *r = w->reload;
@@ -396,7 +232,7 @@ void reload(struct worker *w)
 	r->attempt = attempt_new(w);
 	r->done = event_new(w->base, r->attempt->done, EV_READ, on_done, r);
 	event_add(r->done, NULL);
-	error = start_thread(r);
+	error = attempt_start(r->attempt);
 	if (error != 0) {
 		log_event(LOG_ERROR, "reload_failed", LS("error", strerror(error)), LS("next", "the settings in force stay"));
 		tell_askers(r, ERR_SYS, strerror(error));
@@ -537,15 +373,9 @@ void reload_open(struct worker *w)
 /* A thread at work: it is in the database's hands by now and knows nothing of ours but its attempt. */
 static void leave_thread(struct reload *r)
 {
-	struct timespec until;
-
 	if (r->attempt == NULL)
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += LEAVE_TIME_NS;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	if (pthread_timedjoin_np(r->thread, NULL, &until) == 0)
+	if (attempt_join_soon(r->attempt))
 		attempt_free(r->attempt);
 	else
 		thread_left = true;
