@@ -11,6 +11,7 @@ here=$(cd "$(dirname "$0")/../.." && pwd)
 worker=${UNSTUCK_BUILD:-$here/build}/unstuck-worker
 dir=$(mktemp -d /tmp/unstuck-measure.XXXXXX)
 trap 'sh "$here/scripts/pg.sh" stop "$dir/pg" >/dev/null 2>&1; rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM HUP
 chmod 755 "$dir"
 url=$(sh "$here/scripts/pg.sh" start "$dir/pg")
 
