@@ -135,7 +135,9 @@ docs: $(BUILD)/print_settings
 BIN      = $(DESTDIR)$(PREFIX)/bin
 SHARE    = $(DESTDIR)$(PREFIX)/share/unstuck
 DOC      = $(DESTDIR)$(PREFIX)/share/doc/unstuck
-SCHED   := $(filter-out %.c %.h,$(wildcard cron/* worker/*.conf worker/*.service))
+LIB      = $(DESTDIR)$(PREFIX)/lib
+SCHED   := $(filter-out %.c %.h %.service %.timer,$(wildcard cron/* worker/*.conf))
+UNITS   := $(wildcard cron/*.service cron/*.timer worker/*.service)
 install: all
 	install -d $(BIN) $(SHARE)/sql $(DOC)
 	install $(PROGRAMS:%=$(BUILD)/%) $(BIN)
@@ -143,9 +145,18 @@ install: all
 	for file in $(SCHED); do \
 		sed 's|/usr/local/|$(PREFIX)/|g' $$file > $(SHARE)/$${file##*/} && chmod 644 $(SHARE)/$${file##*/} || exit 1; \
 	done
+	install -d $(LIB)/systemd/system $(LIB)/sysusers.d $(LIB)/tmpfiles.d
+	for file in $(UNITS); do \
+		sed 's|/usr/local/|$(PREFIX)/|g' $$file > $(LIB)/systemd/system/$${file##*/} && \
+		chmod 644 $(LIB)/systemd/system/$${file##*/} || exit 1; \
+	done
+	install -m 644 worker/unstuck.sysusers $(LIB)/sysusers.d/unstuck.conf
+	install -m 644 worker/unstuck.tmpfiles $(LIB)/tmpfiles.d/unstuck.conf
 	install -m 644 $(wildcard README.md docs/*.md) $(DOC)
 uninstall:
 	rm -f $(PROGRAMS:%=$(BIN)/%)
+	rm -f $(addprefix $(LIB)/systemd/system/,$(notdir $(UNITS)))
+	rm -f $(LIB)/sysusers.d/unstuck.conf $(LIB)/tmpfiles.d/unstuck.conf
 	rm -rf $(SHARE) $(DOC)
 
 clean:

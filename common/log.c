@@ -1,8 +1,9 @@
 /*
  * log.c - events to lines, lines to the log file or stderr.
  *
- * Lives here: the two formats and their escaping, levels, opening and reopening.
- * Not here:   what an event is called or when it is worth one (the callers).
+ * Lives here: the two formats and their escaping, levels, opening and reopening, who else is told.
+ * Not here:   what an event is called or when it is worth one (the callers), syslog's protocol (log_syslog.c),
+ *             the daily turn of a file (log_rotate.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 #include "buf.h"
 #include "clock.h"
 #include "log.h"
+#include "log_rotate.h"
+#include "log_syslog.h"
 
 #define VALUE_MAX 8192		/* bytes of a value that are logged */
 #define WAIT_MS 100		/* for a reader that is slow to take a line */
@@ -36,7 +39,16 @@ static struct {
 	int fd;
 	char *path;		/* absolute; NULL for stderr */
 	bool torn;		/* the last line was written in part only */
+	bool syslog;
+	unsigned keep;		/* daily rotation: old files; 0: none */
+	int64_t day;		/* that the lines in the file are of, since 1970 */
 } out = { .level = LOG_INFO, .format = LOG_TEXT, .fd = STDERR_FILENO };
+
+static struct watcher {
+	struct watcher *next;
+	log_watch_fn *fn;
+	void *arg;
+} *watchers;
 
 /* The sequence at p as a code point; n is its length from utf8_sequence(). */
 static uint32_t code_point(const char *p, size_t n)
@@ -191,7 +203,7 @@ static bool is_journal(void)
 	char ours[48];
 	struct stat st;
 
-	if (out.path || !stream || fstat(out.fd, &st))
+	if (out.path || out.syslog || !stream || fstat(out.fd, &st))
 		return false;
 	snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	return strcmp(stream, ours) == 0;
@@ -222,22 +234,51 @@ static void put_line(const char *p, size_t len)
 		out.torn = left > 0;
 }
 
+static void tell_watchers(enum log_level level, const char *event, const struct log_field *fields)
+{
+	for (const struct watcher *w = watchers; w != NULL; w = w->next)
+		w->fn(w->arg, level, event, fields);
+}
+
+static void turn_file(int64_t today)
+{
+	struct error err = ERROR_INIT;
+	int turned = log_rotate(out.path, out.fd, out.day, out.keep, &err);
+
+	if (turned > 0)
+		log_reopen(&err);
+	out.day = today;	/* whatever came of it: tried once a day */
+	if (err.kind != ERR_NONE)
+		log_event(LOG_ERROR, "log_rotate_failed", LS("error", err.text), LS("next", "the log goes on in the same file"));
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
+	usec_t now = clock_wall();
 	struct buf line = BUF_INIT;
 	char ts[WALL_TEXT_MAX];
 	int saved = errno;
 
-	if (!log_wants(level))
+	if (level >= LOG_INFO)
+		tell_watchers(level, event, fields);
+	if (!log_wants(level)) {
+		errno = saved;
 		return;
-	wall_text(clock_wall(), ts);
+	}
+	if (out.keep != 0 && out.path != NULL && (int64_t)(now / DAY) != out.day)
+		turn_file((int64_t)(now / DAY));
+	wall_text(now, ts);
 	if (out.torn)
 		buf_addc(&line, '\n');
 	if (out.format == LOG_TEXT && is_journal())
 		buf_adds(&line, levels[level].priority);
 	(out.format == LOG_JSON ? render_json : render_text)(&line, ts, level, event, fields);
-	buf_addc(&line, '\n');
-	put_line(line.data, line.len);
+	if (out.syslog) {
+		log_syslog_send(levels[level].priority[1] - '0', buf_text(&line), line.len);
+	} else {
+		buf_addc(&line, '\n');
+		put_line(line.data, line.len);
+	}
 	buf_release(&line);
 	errno = saved;
 }
@@ -256,9 +297,11 @@ static void use_file(int fd, char *path)
 	out.fd = fd;
 	out.path = path;
 	out.torn = false;
+	out.syslog = false;
+	out.day = log_rotate_day_of(fd);
 }
 
-/* A daemon leaves its directory: reopening must find the same file. */
+/* Whoever changes the directory: reopening must find the same file. */
 static char *absolute(const char *path)
 {
 	char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
@@ -272,6 +315,9 @@ int log_open(enum log_level level, enum log_format format, const char *path, str
 {
 	if (!path || !*path) {
 		use_file(STDERR_FILENO, NULL);
+	} else if (strcmp(path, LOG_TO_SYSLOG) == 0) {
+		use_file(STDERR_FILENO, NULL);
+		out.syslog = true;
 	} else {
 		int fd = open_file(path);
 
@@ -296,7 +342,13 @@ int log_reopen(struct error *err)
 	close(out.fd);
 	out.fd = fd;
 	out.torn = false;
+	out.day = log_rotate_day_of(fd);
 	return 0;
+}
+
+void log_set_rotation(unsigned keep)
+{
+	out.keep = keep;
 }
 
 void log_set_level(enum log_level level)
@@ -307,4 +359,24 @@ void log_set_level(enum log_level level)
 bool log_wants(enum log_level level)
 {
 	return level >= out.level;
+}
+
+void log_watch(log_watch_fn *fn, void *arg)
+{
+	struct watcher *w = xmalloc(sizeof *w);
+
+	*w = (struct watcher){ watchers, fn, arg };
+	watchers = w;
+}
+
+void log_unwatch(log_watch_fn *fn, void *arg)
+{
+	for (struct watcher **at = &watchers; *at != NULL; at = &(*at)->next)
+		if ((*at)->fn == fn && (*at)->arg == arg) {
+			struct watcher *gone = *at;
+
+			*at = gone->next;
+			free(gone);
+			return;
+		}
 }

@@ -36,10 +36,21 @@ static inline const char *log_text(const char *text)	/* NULL is logged as empty 
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-/* Until set: text, info, stderr. path "" or NULL is stderr. -1 when the file cannot be opened. */
+/*
+ * Until set: text, info, stderr. path "" or NULL is stderr, LOG_TO_SYSLOG the system's log. -1 when the file
+ * cannot be opened.
+ */
+#define LOG_TO_SYSLOG "syslog"
 int log_open(enum log_level level, enum log_format format, const char *path, struct error *err);
 int log_reopen(struct error *err);	/* USR1: after a rotation */
 void log_set_level(enum log_level level);
+/* A log file is turned when the day (UTC) is over, and so many old ones are kept. 0: never. */
+void log_set_rotation(unsigned keep);
 bool log_wants(enum log_level level);
+
+/* Told of every event from info on, whatever the level that is written. It must not log. fields: only until it returns. */
+typedef void log_watch_fn(void *arg, enum log_level level, const char *event, const struct log_field *fields);
+void log_watch(log_watch_fn *fn, void *arg);
+void log_unwatch(log_watch_fn *fn, void *arg);
 
 #endif

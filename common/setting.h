@@ -52,6 +52,7 @@ struct setting {
 	const char *def_text;	/* the default in words, where def is not what a reader should see */
 	uint64_t min, max;	/* both allowed */
 	bool off;		/* 0 is allowed too, and turns it off */
+	bool fixed;		/* a running worker cannot take it over */
 	bool mapped;		/* only of a queue with a table of its own */
 	const struct choice *choices;
 	const char *help;	/* a phrase for --help and docs/settings.md */

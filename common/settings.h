@@ -16,6 +16,7 @@
 #include "error.h"
 #include "log.h"
 
+enum log_rotation { ROTATE_NO, ROTATE_DAILY };
 enum prepare { PREPARE_AUTO, PREPARE_YES, PREPARE_NO };
 enum wake { WAKE_NOTIFY, WAKE_REDIS, WAKE_POLL };
 enum queue_mode { MODE_EXEC, MODE_SERVE };
@@ -68,11 +69,14 @@ struct settings {
 	char *database_url, *redis_url;
 	int log_level, log_format;
 	char *log_file;
+	int log_rotate;			/* enum log_rotation */
+	uint32_t log_keep;
 
 	uint32_t concurrency;
 	usec_t poll_interval;
 	int wake;
 	int prepare;			/* enum prepare */
+	struct rate stderr_rate;	/* lines of handlers that are logged, a queue */
 	usec_t graceful_timeout, force_delay, heartbeat, worker_timeout, recover_every;
 	char *spool_dir, *pidfile;
 	bool pidfile_set;

@@ -56,6 +56,15 @@ static void add_default(struct buf *out, const struct setting *row)
 		add_cell(out, "none");
 }
 
+static void add_help(struct buf *out, const struct setting *row)
+{
+	struct buf help = BUF_INIT;
+
+	buf_addf(&help, "%s%s", row->help, row->fixed ? "; takes a restart" : "");
+	add_cell(out, buf_text(&help));
+	buf_release(&help);
+}
+
 static void add_row(struct buf *out, const struct setting *row)
 {
 	struct buf expected = BUF_INIT;
@@ -64,7 +73,7 @@ static void add_row(struct buf *out, const struct setting *row)
 	buf_addf(out, "| `%s` |", row->key);
 	add_cell(out, buf_text(&expected));
 	add_default(out, row);
-	add_cell(out, row->help);
+	add_help(out, row);
 	buf_addc(out, '\n');
 	buf_release(&expected);
 }

@@ -16,6 +16,7 @@ static const struct choice log_levels[] = {
 	{ "debug", LOG_DEBUG }, { "info", LOG_INFO }, { "warning", LOG_WARNING }, { "error", LOG_ERROR }, { NULL, 0 }
 };
 static const struct choice log_formats[] = { { "text", LOG_TEXT }, { "json", LOG_JSON }, { NULL, 0 } };
+static const struct choice rotations[] = { { "no", ROTATE_NO }, { "daily", ROTATE_DAILY }, { NULL, 0 } };
 static const struct choice prepares[] = {
 	{ "auto", PREPARE_AUTO }, { "yes", PREPARE_YES }, { "no", PREPARE_NO }, { NULL, 0 }
 };
@@ -66,39 +67,46 @@ static char *default_pidfile(void)
 #define QUEUE_MAPPED(member_, kind_) QUEUE(member_, kind_), .mapped = true
 
 const struct setting setting_rows[] = {
-	{ IN("unstuck", "database_url", SET_DATABASE, database_url),
+	{ IN("unstuck", "database_url", SET_DATABASE, database_url), .fixed = true,
 	  .def_text = "`DATABASE_URL`, else libpq's own `PG*` variables, service and password files",
 	  .help = "where the database is; several hosts and target_session_attrs work" },
-	{ IN("unstuck", "redis_url", SET_REDIS, redis_url), .help = "Redis for wake-ups and rates" },
+	{ IN("unstuck", "redis_url", SET_REDIS, redis_url), .fixed = true, .help = "Redis for wake-ups and rates" },
 	{ IN("unstuck", "log_level", SET_CHOICE, log_level), .def = "info", .choices = log_levels,
 	  .help = "the least level that is logged" },
-	{ IN("unstuck", "log_format", SET_CHOICE, log_format), .def = "text", .choices = log_formats,
+	{ IN("unstuck", "log_format", SET_CHOICE, log_format), .fixed = true, .def = "text", .choices = log_formats,
 	  .help = "key=value, or one JSON object a line" },
-	{ IN("unstuck", "log_file", SET_PATH, log_file), .def_text = "stderr", .help = "file to append the log to" },
+	{ IN("unstuck", "log_file", SET_PATH, log_file), .fixed = true, .def_text = "stderr; the system's log for a daemon",
+	  .help = "file to append the log to; `syslog` is the system's log" },
+	{ IN("unstuck", "log_rotate", SET_CHOICE, log_rotate), .def = "no", .choices = rotations,
+	  .help = "daily: the log file becomes FILE.YYYY-MM-DD when the day (UTC) is over; no: leave it to logrotate and USR1" },
+	{ IN("unstuck", "log_keep", SET_COUNT, log_keep), .def = "7", .min = 1, .max = 10000,
+	  .help = "old log files that log_rotate = daily keeps" },
 
 	{ IN("worker", "concurrency", SET_COUNT, concurrency), .def = "4", .min = 1, .max = 1024,
 	  .help = "handlers running at once, over all queues" },
 	{ IN("worker", "poll_interval", SET_TIME, poll_interval), .def = "2s", .min = 10 * MSEC, .max = HOUR,
 	  .help = "look for jobs at least this often (jittered)" },
-	{ IN("worker", "wake", SET_CHOICE, wake), .def = "notify", .choices = wakes,
+	{ IN("worker", "wake", SET_CHOICE, wake), .fixed = true, .def = "notify", .choices = wakes,
 	  .help = "what else wakes the worker: notify is LISTEN" },
-	{ IN("worker", "prepare", SET_CHOICE, prepare), .def = "auto", .choices = prepares,
+	{ IN("worker", "prepare", SET_CHOICE, prepare), .fixed = true, .def = "auto", .choices = prepares,
 	  .help = "prepare statements; auto stops where a pooler makes it useless" },
 	{ IN("worker", "graceful_timeout", SET_TIME, graceful_timeout), .def = "300s", .min = 0, .max = 7 * DAY,
 	  .help = "how long running jobs may finish after a stop signal" },
 	{ IN("worker", "force_delay", SET_TIME, force_delay), .def = "10s", .min = 0, .max = HOUR,
 	  .help = "between TERM and KILL of a handler" },
-	{ IN("worker", "heartbeat", SET_TIME, heartbeat), .def = "10s", .min = 100 * MSEC, .max = HOUR,
+	{ IN("worker", "stderr_rate", SET_RATE, stderr_rate), .def = "1000/s", .max = 1000000000,
+	  .help = "lines that handlers write to stderr and that are logged, at most, for each queue; the rest is counted" },
+	{ IN("worker", "heartbeat", SET_TIME, heartbeat), .fixed = true, .def = "10s", .min = 100 * MSEC, .max = HOUR,
 	  .help = "how often a worker says that it is alive" },
-	{ IN("worker", "worker_timeout", SET_TIME, worker_timeout), .def = "60s", .min = 300 * MSEC, .max = DAY,
+	{ IN("worker", "worker_timeout", SET_TIME, worker_timeout), .fixed = true, .def = "60s", .min = 300 * MSEC, .max = DAY,
 	  .help = "a worker silent this long is suspected dead; at least 3 heartbeats" },
 	{ IN("worker", "recover_every", SET_TIME, recover_every), .def = "1m", .min = 100 * MSEC, .max = 7 * DAY, .off = true,
 	  .help = "every worker also recovers its own queues" },
-	{ IN("worker", "spool_dir", SET_PATH, spool_dir), .def_give = default_spool_dir,
+	{ IN("worker", "spool_dir", SET_PATH, spool_dir), .fixed = true, .def_give = default_spool_dir,
 	  .def_text = "`/var/lib/unstuck/spool`; as an ordinary user `$XDG_STATE_HOME/unstuck/spool`, "
 	              "else `~/.local/state/unstuck/spool`",
 	  .help = "directory where results wait for the database" },
-	{ IN("worker", "pidfile", SET_PATH, pidfile), .set_offset = offsetof(struct settings, pidfile_set),
+	{ IN("worker", "pidfile", SET_PATH, pidfile), .fixed = true, .set_offset = offsetof(struct settings, pidfile_set),
 	  .def_give = default_pidfile,
 	  .def_text = "`/run/unstuck/worker.pid`; as an ordinary user `$XDG_RUNTIME_DIR/unstuck/worker.pid`, "
 	              "else `/tmp/unstuck-UID/worker.pid`",
@@ -113,7 +121,7 @@ const struct setting setting_rows[] = {
 	{ IN("recover", "on_stuck", SET_COMMAND, on_stuck),
 	  .help = "command that gets the JSON report on stdin when something is stuck" },
 
-	{ IN("http", "listen", SET_LISTEN, http_listen), .def_text = "off", .help = "address for health, metrics and state" },
+	{ IN("http", "listen", SET_LISTEN, http_listen), .fixed = true, .def_text = "off", .help = "address for health, metrics and state" },
 
 	{ QUEUE(handler, SET_COMMAND), .help = "the program that does a job" },
 	{ QUEUE(mode, SET_CHOICE), .def = "exec", .choices = modes,

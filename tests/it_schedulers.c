@@ -225,16 +225,50 @@ START_TEST(systemd_would_have_refused_a_wrong_unit)
 }
 END_TEST
 
+/* The number that systemd gives: 0 is a fortress, 100 root with everything. */
+START_TEST(systemd_finds_the_units_exposed_no_more_than_said)
+{
+	static const struct { const char *unit; int most; } exposures[] = {
+		{ "worker/unstuck-worker.service", 45 }, { "cron/unstuck-recover.service", 30 },
+	};
+	const char *most = story_text("--threshold=%d", exposures[_i].most);
+
+	must_run(0, NULL, "systemd-analyze", "security", "--offline=yes", "--no-pager", most, source_path(exposures[_i].unit));
+	/* And it would say so. */
+	ck_assert_int_ne(wait_exit(must_start(NULL, "systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=5",
+	                                      source_path(exposures[_i].unit)), 30000), 0);
+}
+END_TEST
+
+/* In a root of their own: the real programs make the user and its directories there. */
+START_TEST(systemd_makes_the_user_and_the_directories)
+{
+	const char *root = test_path("root");
+
+	if (geteuid() != 0) {
+		printf("skipped: sysusers and tmpfiles (they need root)\n");
+		return;
+	}
+	must_run(0, NULL, "mkdir", "-p", "root/etc", "root/run", "root/var/lib", "root/var/log");
+	must_run(0, NULL, "systemd-sysusers", story_text("--root=%s", root), source_path("worker/unstuck.sysusers"));
+	ck_assert_ptr_nonnull(strstr(read_file("root/etc/passwd"), "unstuck:x:"));
+	must_run(0, NULL, "systemd-tmpfiles", "--create", story_text("--root=%s", root), source_path("worker/unstuck.tmpfiles"));
+	ck_assert_str_eq(proc_out(must_run(0, NULL, "stat", "-c", "%a", "root/run/unstuck", "root/var/lib/unstuck",
+	                                   "root/var/log/unstuck")), "755\n700\n750\n");
+}
+END_TEST
+
 START_TEST(installed_files_name_the_installed_programs)
 {
 	const char *root = test_path("root");
 
 	must_run(0, NULL, "make", "-s", "-C", source_path("."), "install", "DESTDIR=", story_text("PREFIX=%s", root),
 	         story_text("BUILD=%s", build_path("")));
-	static const char *const installed[] = { "unstuck.cron", "unstuck-recover.service", "unstuck-worker.service",
-	                                         "supervisord.conf" };
+	static const char *const installed[] = { "share/unstuck/unstuck.cron", "share/unstuck/supervisord.conf",
+	                                         "lib/systemd/system/unstuck-recover.service",
+	                                         "lib/systemd/system/unstuck-worker.service" };
 	for (size_t i = 0; i < sizeof installed / sizeof *installed; i++) {
-		const char *text = read_file(story_text("root/share/unstuck/%s", installed[i]));
+		const char *text = read_file(story_text("root/%s", installed[i]));
 
 		ck_assert_msg(strstr(text, story_text("%s/bin/unstuck-", root)) != NULL, "%s", text);
 		ck_assert_msg(strstr(text, "/usr/local/") == NULL, "%s", text);
@@ -242,6 +276,7 @@ START_TEST(installed_files_name_the_installed_programs)
 	must_run(0, NULL, story_text("%s/bin/unstuck-recover", root), "--version");
 	must_run(0, NULL, "make", "-s", "-C", source_path("."), "uninstall", "DESTDIR=", story_text("PREFIX=%s", root));
 	ck_assert(!file_exists("root/share/unstuck") && !file_exists("root/bin/unstuck-recover"));
+	ck_assert(!file_exists("root/lib/systemd/system/unstuck-worker.service") && !file_exists("root/lib/sysusers.d/unstuck.conf"));
 }
 END_TEST
 
@@ -345,6 +380,8 @@ int main(void)
 	tc = story_case(s, "systemd");
 	tcase_add_loop_test(tc, systemd_takes_the_units, 0, (int)(sizeof units / sizeof *units));
 	tcase_add_test(tc, systemd_would_have_refused_a_wrong_unit);
+	tcase_add_loop_test(tc, systemd_finds_the_units_exposed_no_more_than_said, 0, 2);
+	tcase_add_test(tc, systemd_makes_the_user_and_the_directories);
 	tcase_add_test(tc, installed_files_name_the_installed_programs);
 
 	tc = story_case(s, "pg_cron");

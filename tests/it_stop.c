@@ -93,6 +93,76 @@ START_TEST(the_report_is_the_last_line_with_all_parts_in_order)
 }
 END_TEST
 
+/* The next notice on the channel; the test has listened. */
+static const char *next_event(PGconn *conn)
+{
+	PGnotify *n = NULL;
+	const char *text;
+
+	must_happen(PQconsumeInput(conn) == 1 && (n = PQnotifies(conn)) != NULL, 10000);
+	ck_assert_str_eq(n->relname, "unstuck_events");
+	text = story_text("%s", n->extra);
+	PQfreemem(n);
+	return text;
+}
+
+START_TEST(a_stop_is_told_before_it_starts_and_after_it)
+{
+	struct testdb *db = must_have_db();
+	PGconn *conn = testdb_connect(db);
+	const char *trace = "UNSTUCK_TRACE_ID=deploy-42:a/b", *event;
+	struct proc *p;
+
+	PQclear(PQexec(conn, "LISTEN unstuck_events"));
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[queue mail]\nhandler = %s\n", script("slow", "while [ ! -e on ]; do sleep 0.02; done; echo 1"));
+	p = must_start((&(struct proc_options){ .env = WORDS(trace) }), "unstuck-worker");
+	must_become(db, "SELECT status FROM unstuck.jobs", "PROCESSING", 5000);
+	proc_signal(p, SIGTERM);
+	event = next_event(conn);	/* while its job still runs */
+	must_equal(db, "SELECT status FROM unstuck.jobs", "PROCESSING");
+	ck_assert_msg(strstr(event, "\"event\":\"stopping\"") && strstr(event, "\"reason\":\"signal.term\"")
+	              && strstr(event, "\"running\":1") && strstr(event, "\"trace_id\":\"deploy-42:a/b\"")
+	              && strstr(event, sql_value(db, "SELECT worker_id FROM unstuck.workers")), "%s", event);
+	/* 300 s of grace, 10 s to KILL, 2 s to reap. */
+	must_equal(db, story_text("SELECT ('%s'::jsonb ->> 'deadline')::timestamptz - now()"
+	                          " BETWEEN interval '305 s' AND interval '312 s'", event), "t");
+	write_file("on", "");
+	event = next_event(conn);
+	must_exit(p, 0, 5000);
+	must_equal(db, story_text("SELECT concat_ws(' ', e ->> 'event', e ->> 'reason', e ->> 'finished', e ->> 'released',"
+	                          " e ->> 'trace_id', jsonb_path_query_array(e, '$.parts[*].name'),"
+	                          " jsonb_path_query_array(e, '$.parts[*].status')) FROM (SELECT '%s'::jsonb AS e) AS x", event),
+	           "shutdown signal.term 1 0 deploy-42:a/b"
+	           " [\"intake\", \"jobs\", \"results\", \"presence\", \"http\", \"redis\"]"
+	           " [\"completed\", \"completed\", \"completed\", \"completed\", \"completed\", \"completed\"]");
+	ck_assert_ptr_nonnull(strstr(proc_err(p), " trace_id=deploy-42:a/b intake=completed/"));
+	ck_assert_ptr_nonnull(strstr(proc_err(p), " database=completed/"));
+	PQfinish(conn);
+}
+END_TEST
+
+/* Until the very end: a signal that would end another program halfway finds it still orderly. */
+START_TEST(signals_during_the_last_moments_change_nothing)
+{
+	static const int signals[] = { SIGHUP, SIGUSR1, SIGUSR2, SIGTERM };
+	struct testdb *db = must_have_db();
+
+	settings(db, "[queue mail]\nhandler = true\n");
+	for (int i = 0; i < 8; i++) {
+		struct proc *p = must_start(NULL, "unstuck-worker", "--pidfile", "w.pid");
+
+		must_become(db, "SELECT count(*) FROM unstuck.workers", "1", 5000);
+		proc_signal(p, SIGTERM);
+		while (proc_running(p))
+			proc_signal(p, signals[i % 4]);
+		must_exit(p, 0, 1);
+		ck_assert(!file_exists("w.pid") && !file_exists("w.pid.sock"));
+	}
+	NOTHING_LEFT(db);
+}
+END_TEST
+
 START_TEST(a_second_signal_skips_the_grace_period)
 {
 	struct testdb *db = must_have_db();
@@ -217,6 +287,8 @@ int main(void)
 	tcase_add_test(tc, running_jobs_finish_and_no_other_starts);
 	tcase_add_test(tc, after_the_grace_period_handlers_are_ended_and_released);
 	tcase_add_test(tc, the_report_is_the_last_line_with_all_parts_in_order);
+	tcase_add_test(tc, a_stop_is_told_before_it_starts_and_after_it);
+	tcase_add_test(tc, signals_during_the_last_moments_change_nothing);
 	tcase_add_test(tc, a_second_signal_skips_the_grace_period);
 	tcase_add_loop_test(tc, a_signal_to_the_whole_group_is_no_failure, 0, 2);
 	tcase_add_test(tc, a_hundred_deploys_leave_no_processing_row);

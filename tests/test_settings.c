@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "setting.h"
 #include "settings.h"
+#include "settings_diff.h"
 #include "story.h"
 
 #define FILE_NAME "unstuck.ini"
@@ -737,6 +738,55 @@ START_TEST(the_table_is_sound)
 }
 END_TEST
 
+/* What no row of its kind has by default, and all may have. */
+static const char *const other_value[SETTING_KINDS] = {
+	[SET_TEXT] = "Europe/Berlin", [SET_PATH] = "/q/q", [SET_SQL] = "q > 1", [SET_STATE] = "QQ", [SET_COLUMN] = "qq",
+	[SET_TABLE] = "public.qq", [SET_DATABASE] = "postgresql:///qq", [SET_REDIS] = "redis://qq", [SET_LISTEN] = "127.0.0.1:17",
+	[SET_COMMAND] = "q q", [SET_STATES] = "Q R", [SET_NAMES] = "QQ", [SET_COLUMNS] = "q, r", [SET_COUNT] = "17",
+	[SET_TIME] = "17m", [SET_SIZE] = "17KB", [SET_BOOL] = "yes", [SET_RATE] = "17/m",
+};
+
+static void count_row(void *arg, const struct setting *row)
+{
+	const struct setting **told = arg;
+
+	ck_assert_ptr_null(*told);
+	*told = row;
+}
+
+/* Each row is seen by the comparison, alone; and where a running worker cannot take it over, the old value stays. */
+START_TEST(a_change_of_any_setting_is_seen)
+{
+	for (size_t i = 0; i < setting_rows_len; i++) {
+		const struct setting *row = &setting_rows[i], *told = NULL;
+		bool queue = strcmp(row->section, "queue") == 0;
+		const char *value = row->kind == SET_CHOICE ? row->choices[1].name : other_value[row->kind];
+		struct error err = ERROR_INIT;
+		struct settings a, b;
+		void *x, *y;
+
+		if (row->kind == SET_CHOICE && row->def == NULL)
+			value = row->choices[0].name;
+		ck_assert_str_eq(load(&a, "/dev/null", NULL), "");
+		ck_assert_str_eq(load(&b, "/dev/null", NULL), "");
+		x = queue ? (void *)settings_add_queue(&a, "q") : &a;
+		y = queue ? (void *)settings_add_queue(&b, "q") : &b;
+		if (strcmp(row->key, "log_level") == 0 || strcmp(row->key, "wake") == 0)
+			value = row->choices[2].name;
+		ck_assert_msg(setting_equal(row, x, y), "%s", row->key);
+		ck_assert_msg(setting_put(row, y, value, &err) == 0, "%s = %s: %s", row->key, value, err.text);
+		ck_assert_msg(!setting_equal(row, x, y), "%s", row->key);
+		if (queue)
+			ck_assert(!queue_settings_equal(x, y));
+		settings_keep_fixed(&b, &a, count_row, &told);
+		ck_assert_msg(told == (row->fixed ? row : NULL), "%s", row->key);
+		ck_assert_msg(setting_equal(row, x, y) == row->fixed, "%s", row->key);
+		settings_release(&a);
+		settings_release(&b);
+	}
+}
+END_TEST
+
 START_TEST(the_page_of_settings_is_up_to_date)
 {
 	struct buf page = BUF_INIT;
@@ -783,6 +833,7 @@ int main(void)
 	LOOP(values, rate_of_text, rates);
 	LOOP(values, share_of_text, shares);
 	tcase_add_test(values, the_table_is_sound);
+	tcase_add_test(values, a_change_of_any_setting_is_seen);
 	tcase_add_test(values, the_page_of_settings_is_up_to_date);
 	return check_main(suite);
 }

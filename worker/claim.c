@@ -49,7 +49,7 @@ bool claim_is_idle(const struct worker *w)
 bool claim_found_nothing(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (!w->queues[i].empty)
+		if (!w->queues[i]->empty && !w->queues[i]->draining)
 			return false;
 	return true;
 }
@@ -62,7 +62,7 @@ void claim_due(struct queue *q, usec_t at)
 void claim_wake(struct worker *w, const char *queue)
 {
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[i];
+		struct queue *q = w->queues[i];
 
 		if (queue != NULL && strcmp(queue, q->set->name) != 0)
 			continue;
@@ -111,6 +111,8 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct 
 
 	if (worker_stopping(w))
 		handler_give_back(w, j, "the worker is stopping");
+	else if (c->q->draining)
+		handler_give_back(w, j, "its queue has been taken out of the settings, or changed");
 	else
 		handler_start(w, j);
 }
@@ -258,7 +260,7 @@ static uint32_t claim_room(struct worker *w, struct queue *q)
 	if (w->max_jobs == 0)
 		return n;
 	for (size_t i = 0; i < w->queues_len; i++)
-		taken += w->queues[i].waiting;
+		taken += w->queues[i]->waiting;
 	if (taken >= w->max_jobs)
 		return 0;
 	return n < w->max_jobs - taken ? n : (uint32_t)(w->max_jobs - taken);
@@ -278,10 +280,10 @@ usec_t claim_advance(struct worker *w, usec_t now)
 	if (!claim_is_open(w))
 		return next;
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[(w->claim_first + i) % w->queues_len];
+		struct queue *q = w->queues[(w->claim_first + i) % w->queues_len];
 		uint32_t n;
 
-		if (q->asked != 0)
+		if (q->asked != 0 || q->draining)
 			continue;
 		n = claim_room(w, q);
 		claim_set_hungry(w, q, n == 0 && now >= q->claim_at && !handler_has_slot(w, q));

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "exec.h"
+#include "flood.h"
 #include "log.h"
 #include "serve.h"
 #include "store.h"
@@ -20,22 +21,34 @@
 
 static const struct handler *const handlers[] = { [MODE_EXEC] = &exec_handler, [MODE_SERVE] = &serve_handler };
 
+void handler_open_queue(struct queue *q)
+{
+	q->how = handlers[q->set->mode];
+	if (q->how->open != NULL)
+		q->how->open(q);
+}
+
+void handler_close_queue(struct queue *q)
+{
+	if (q->how != NULL && q->how->close != NULL)
+		q->how->close(q);
+}
+
+bool handler_queue_is_idle(const struct queue *q)
+{
+	return q->how->has_processes == NULL || !q->how->has_processes(q);
+}
+
 void handler_open(struct worker *w)
 {
-	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[i];
-
-		q->how = handlers[q->set->mode];
-		if (q->how->open != NULL)
-			q->how->open(q);
-	}
+	for (size_t i = 0; i < w->queues_len; i++)
+		handler_open_queue(w->queues[i]);
 }
 
 void handler_close(struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].how != NULL && w->queues[i].how->close != NULL)
-			w->queues[i].how->close(&w->queues[i]);
+		handler_close_queue(w->queues[i]);
 }
 
 /* ---- slots ---- */
@@ -45,7 +58,7 @@ static uint32_t slots_free(const struct worker *w)
 	uint32_t used = 0;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		used += w->queues[i].how->slots(&w->queues[i]);
+		used += w->queues[i]->how->slots(w->queues[i]);
 	return used < w->set->concurrency ? w->set->concurrency - used : 0;
 }
 
@@ -120,10 +133,12 @@ static usec_t advance_held(struct worker *w, usec_t now)
 	return w->held_until;
 }
 
-void handler_log_line(const struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len)
+void handler_log_line(struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len)
 {
 	struct buf text = BUF_INIT;
 
+	if (!flood_passes(q, clock_now()))
+		return;
 	utf8_clean(&text, line, len, 2 * CHILD_TAIL);
 	if (j != NULL)
 		log_event(LOG_INFO, "handler_stderr", LS("queue", q->set->name), LS("job", j->id),

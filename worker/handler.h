@@ -16,6 +16,7 @@ struct handler {		/* one mode; NULL where it has nothing to do */
 	void (*end)(struct worker *w, struct job *j, enum job_ending why);
 	uint32_t (*slots)(const struct queue *q);
 	uint32_t (*room)(struct queue *q, uint32_t free_slots);
+	bool (*has_processes)(const struct queue *q);	/* besides those of its jobs */
 	/* all queues of this mode */
 	void (*end_all)(struct worker *w, enum job_ending why);
 	void (*kill_all)(struct worker *w);
@@ -25,6 +26,9 @@ struct handler {		/* one mode; NULL where it has nothing to do */
 
 void handler_open(struct worker *w);
 void handler_close(struct worker *w);	/* after the children are gone */
+void handler_open_queue(struct queue *q);
+void handler_close_queue(struct queue *q);
+bool handler_queue_is_idle(const struct queue *q);	/* it has no process left */
 
 void handler_start(struct worker *w, struct job *j);	/* or gives it back when no process is to be had */
 void handler_end(struct worker *w, struct job *j, enum job_ending why);	/* may free j when it has not started */
@@ -45,6 +49,6 @@ void handler_hold(struct worker *w, struct job *j);	/* judged in a second, when 
 /* PATH, LANG, TZ, HOME and what the queue's `env` names, and room for more entries behind them; NULL-terminated. n: how many. */
 char **handler_env(const struct queue_settings *set, size_t more, size_t *n);
 /* A line of stderr: of this job, or (j NULL) of a process that has several. */
-void handler_log_line(const struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len);
+void handler_log_line(struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len);
 
 #endif

@@ -78,11 +78,6 @@ static void presence_register(struct worker *w)
 
 /* ---- beat ---- */
 
-static const char *presence_state(const struct worker *w)
-{
-	return worker_stopping(w) ? "stopping" : w->quiet ? "quiet" : "running";
-}
-
 static void presence_beaten(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
@@ -104,7 +99,7 @@ static void presence_beaten(void *arg, const struct db_reply *reply)
 static void presence_beat(struct worker *w, usec_t now)
 {
 	struct db_request *r = db_request_new(presence_beaten, w);
-	char *params[] = { xstrdup(w->id), xstrdup(presence_state(w)) };
+	char *params[] = { xstrdup(w->id), xstrdup(worker_state_name(worker_state(w))) };
 
 	w->beating = true;
 	w->beat_at = now + w->set->heartbeat;

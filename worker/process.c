@@ -477,7 +477,7 @@ usec_t process_advance(struct process *p, usec_t now)
 {
 	switch (p->state) {
 	case PROCESS_UP:
-		if (worker_stopping(p->s->q->worker) && p->held_len == p->lost) {
+		if ((worker_stopping(p->s->q->worker) || p->s->q->draining) && p->held_len == p->lost) {
 			p->state = PROCESS_LEAVING;
 			p->until = now + p->s->q->worker->set->force_delay;
 			child_close_stdin(p->child);

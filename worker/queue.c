@@ -35,8 +35,8 @@ static int queue_check(struct queue *q, struct session *session, struct error *e
 	return failed;
 }
 
-int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worker_concurrency,
-               struct session *session, struct error *err)
+static int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worker_concurrency,
+                      struct session *session, struct error *err)
 {
 	q->set = set;
 	q->limit = set->concurrency != 0 ? set->concurrency : worker_concurrency;
@@ -56,12 +56,26 @@ int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worke
 	return queue_statements(q, err);
 }
 
-void queue_release(struct queue *q)
+struct queue *queue_new(const struct queue_settings *set, uint32_t worker_concurrency, struct session *session,
+                        struct error *err)
 {
+	struct queue *q = xcalloc(1, sizeof *q);
+
+	if (queue_init(q, set, worker_concurrency, session, err) == 0)
+		return q;
+	queue_free(q);
+	return NULL;
+}
+
+void queue_free(struct queue *q)
+{
+	if (q == NULL)
+		return;
 	mapping_release(&q->map);
 	for (enum statement s = 0; s < STATEMENTS; s++)
 		free(q->sql[s]);
 	batches_release(q);
 	free(q->handler);
 	free(q->mark);
+	free(q);
 }

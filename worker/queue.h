@@ -11,19 +11,32 @@
 struct worker;
 struct handler;
 struct serve;
+struct generation;
 
 struct queue {
 	struct worker *worker;			/* whose queue it is */
-	const struct queue_settings *set;	/* borrowed from the settings */
+	const struct queue_settings *set;	/* borrowed from the settings (reload.c sees that they stay) */
 	struct mapping map;
 	char *sql[STATEMENTS];		/* what this mapping can have; else NULL */
 	char *handler;			/* executable, resolved */
+	const char *on_success;		/* the statement of the settings; NULL: none (reload.c) */
 	uint32_t limit;			/* handler processes of this queue at once */
 
 	/* handler.c */
 	const struct handler *how;	/* exec or serve */
 	struct serve *serve;		/* serve.c: its processes; NULL for exec */
 	uint32_t waiting;		/* of busy: not started, no process is free yet */
+
+	/* reload.c */
+	struct generation *generation;	/* the settings it was made from; NULL: the first ones */
+	bool draining;			/* taken out, or made anew: claims no more, and is freed when its last job is gone */
+	bool drained;			/* nothing of it is left but answers on their way: no new question about it */
+	unsigned rounds;		/* markers that were answered since */
+
+	/* flood.c: lines of stderr */
+	usec_t flood_until;		/* the end of the window */
+	uint32_t flood_lines;		/* logged within it */
+	uint64_t flood_dropped;		/* not logged, and not told yet */
 
 	/* claim.c */
 	uint32_t busy;			/* jobs claimed whose handler is not over */
@@ -49,12 +62,9 @@ struct queue {
 	unsigned write_errors;
 };
 
-/*
- * Resolve table and handler and make the statements. q is zeroed memory;
- * queue_release() in any case. -1: this queue cannot work; err says why and the remedy.
- */
-int queue_init(struct queue *q, const struct queue_settings *set, uint32_t worker_concurrency,
-               struct session *session, struct error *err);
-void queue_release(struct queue *q);
+/* Resolve table and handler and make the statements. NULL: this queue cannot work; err says why and the remedy. */
+struct queue *queue_new(const struct queue_settings *set, uint32_t worker_concurrency, struct session *session,
+                        struct error *err);
+void queue_free(struct queue *q);
 
 #endif

@@ -187,12 +187,17 @@ static void reconcile_answered(void *arg, const struct db_reply *reply)
 void reconcile(struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct question *k = xcalloc(1, sizeof *k);
-		struct db_request *r = db_request_new(reconcile_answered, k);
-		char *params[] = { xstrdup(w->id) };
+		struct question *k;
+		struct db_request *r;
+		char *params[1];
 
+		if (w->queues[i]->drained)
+			continue;
+		k = xcalloc(1, sizeof *k);
+		r = db_request_new(reconcile_answered, k);
+		params[0] = xstrdup(w->id);
 		k->w = w;
-		k->q = &w->queues[i];
+		k->q = w->queues[i];
 		memcpy(k->id, w->id, sizeof k->id);
 		db_request_add(r, k->q->sql[STMT_HELD], 1, params, NULL);
 		db_send(w->db, r);

@@ -31,7 +31,7 @@ static void rescue_pass_over(struct worker *w)
 	}
 	w->rescue_queue = w->queues_len;
 	w->rescue_busy = false;
-	w->rescue_at = clock_now() + usec_jitter(w->set->recover_every, 0.1);
+	w->rescue_at = w->set->recover_every == 0 ? USEC_NEVER : clock_now() + usec_jitter(w->set->recover_every, 0.1);
 }
 
 static void rescue_next_queue(struct worker *w)
@@ -58,7 +58,7 @@ static bool rescue_refused(struct worker *w, const struct db_reply *reply, const
 	if (reply->outcome == DB_DONE)
 		return false;
 	if (reply->outcome == DB_REFUSED)
-		log_event(LOG_WARNING, "recover_failed", LS("queue", w->queues[w->rescue_queue].set->name),
+		log_event(LOG_WARNING, "recover_failed", LS("queue", w->queues[w->rescue_queue]->set->name),
 		          LS("what", what), LS("error", reply->error.text));
 	return true;
 }
@@ -68,7 +68,7 @@ static bool rescue_refused(struct worker *w, const struct db_reply *reply, const
 static void rescue_reset_done(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
-	struct queue *q = &w->queues[w->rescue_queue];
+	struct queue *q = w->queues[w->rescue_queue];
 	int n;
 
 	if (rescue_refused(w, reply, "reset")) {
@@ -91,7 +91,7 @@ static void rescue_reset_done(void *arg, const struct db_reply *reply)
 static void rescue_listed(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
-	struct queue *q = &w->queues[w->rescue_queue];
+	struct queue *q = w->queues[w->rescue_queue];
 	struct buf ids = BUF_INIT, tokens = BUF_INIT;
 	const PGresult *rows;
 	struct db_request *r;
@@ -130,7 +130,7 @@ static void rescue_listed(void *arg, const struct db_reply *reply)
 
 static void rescue_list(struct worker *w)
 {
-	struct queue *q = &w->queues[w->rescue_queue];
+	struct queue *q = w->queues[w->rescue_queue];
 	struct db_request *r = db_request_new(rescue_listed, w);
 	char *params[] = {
 		rescue_seconds(rescue_timeout(w, q)), xstrdup("f"), xstrdup("f"),

@@ -152,8 +152,8 @@ static usec_t serve_advance_queue(struct serve *s, usec_t now)
 	struct process *p;
 
 	s->now = now;
-	if (worker_stopping(s->q->worker))
-		serve_give_back_all(s, "the worker is stopping");
+	if (worker_stopping(s->q->worker) || s->q->draining)
+		serve_give_back_all(s, s->q->draining ? "its queue drains" : "the worker is stopping");
 	serve_hand_out(s);
 	TAILQ_FOREACH(p, &s->processes, link)
 		next = usec_min(next, process_advance(p, now));
@@ -170,8 +170,8 @@ static usec_t serve_advance(struct worker *w, usec_t now)
 	usec_t next = USEC_NEVER;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].serve != NULL)
-			next = usec_min(next, serve_advance_queue(w->queues[i].serve, now));
+		if (w->queues[i]->serve != NULL)
+			next = usec_min(next, serve_advance_queue(w->queues[i]->serve, now));
 	return next;
 }
 
@@ -300,8 +300,8 @@ static void serve_end_all(struct worker *w, enum job_ending why)
 	struct process *p;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].serve != NULL)
-			TAILQ_FOREACH(p, &w->queues[i].serve->processes, link)
+		if (w->queues[i]->serve != NULL)
+			TAILQ_FOREACH(p, &w->queues[i]->serve->processes, link)
 				process_end(p, why);
 }
 
@@ -310,19 +310,24 @@ static void serve_kill_all(struct worker *w)
 	struct process *p;
 
 	for (size_t i = 0; i < w->queues_len; i++) {
-		if (w->queues[i].serve == NULL)
+		if (w->queues[i]->serve == NULL)
 			continue;
-		TAILQ_FOREACH(p, &w->queues[i].serve->processes, link) {
+		TAILQ_FOREACH(p, &w->queues[i]->serve->processes, link) {
 			process_end(p, ENDING_STOP);
 			process_kill(p);
 		}
 	}
 }
 
+static bool serve_has_processes(const struct queue *q)
+{
+	return q->serve->len != 0;
+}
+
 static bool serve_is_idle(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].serve != NULL && w->queues[i].serve->len != 0)
+		if (w->queues[i]->serve != NULL && w->queues[i]->serve->len != 0)
 			return false;
 	return true;
 }
@@ -330,5 +335,5 @@ static bool serve_is_idle(const struct worker *w)
 const struct handler serve_handler = {
 	.open = serve_open, .close = serve_close, .start = serve_start, .end = serve_end, .slots = serve_slots,
 	.room = serve_room, .end_all = serve_end_all, .kill_all = serve_kill_all, .advance = serve_advance,
-	.is_idle = serve_is_idle,
+	.is_idle = serve_is_idle, .has_processes = serve_has_processes,
 };

@@ -7,6 +7,7 @@
 
 #include "claim.h"
 #include "log.h"
+#include "reload.h"
 #include "store.h"
 
 static void stop_by(struct worker *w, const char *reason)
@@ -33,9 +34,8 @@ static void on_int(struct worker *w)
 
 static void on_hup(struct worker *w)
 {
-	(void)w;
-	log_event(LOG_WARNING, "reload_failed", LS("error", "this version reads its settings at start only"),
-	          LS("next", "the settings in force stay; restart the worker to change them"));
+	if (!worker_stopping(w))
+		reload(w);
 }
 
 static void on_tstp(struct worker *w)
@@ -95,7 +95,7 @@ static const struct {
 } table[] = {
 	{ SIGTERM, on_term, "TERM" },	/* claim no more, finish what runs within graceful_timeout, leave; again: leave now */
 	{ SIGINT,  on_int,  "INT" },	/* as TERM */
-	{ SIGHUP,  on_hup,  "HUP" },	/* said in the log; settings are read at start */
+	{ SIGHUP,  on_hup,  "HUP" },	/* read the settings again */
 	{ SIGTSTP, on_tstp, "TSTP" },	/* quiet: claim no more, finish what runs, stay up */
 	{ SIGCONT, on_cont, "CONT" },	/* work on after TSTP */
 	{ SIGUSR1, on_usr1, "USR1" },	/* reopen the log file */
@@ -114,8 +114,32 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 			table[i].act(the_worker);
 }
 
+static void all_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		sigaddset(set, table[i].signo);
+}
+
+void signals_hold(void)
+{
+	sigset_t set;
+
+	all_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+bool signals_stop_waits(void)
+{
+	sigset_t set;
+
+	return sigpending(&set) == 0 && (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+}
+
 int signals_open(struct worker *w, struct error *err)
 {
+	sigset_t set;
+
 	the_worker = w;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -123,11 +147,15 @@ int signals_open(struct worker *w, struct error *err)
 		if (events[i] == NULL || event_add(events[i], NULL) < 0)
 			return error_set(err, ERR_SYS, "signal %s cannot be caught", table[i].name);
 	}
+	all_signals(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	return 0;
 }
 
+/* Without its events a signal would end us in the middle of the last few lines. */
 void signals_close(void)
 {
+	signals_hold();
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		if (events[i] != NULL) {
 			event_free(events[i]);

@@ -6,7 +6,11 @@
 
 #include "worker.h"
 
-int signals_open(struct worker *w, struct error *err);
+/* Until the loop runs they wait: none of them ends a start halfway. A stop that waits is asked for. */
+void signals_hold(void);
+bool signals_stop_waits(void);
+
+int signals_open(struct worker *w, struct error *err);	/* those that waited come now */
 void signals_close(void);
 
 #endif

@@ -53,14 +53,14 @@ size_t store_waiting(const struct worker *w)
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		n += w->queues[i].ended_len;
+		n += w->queues[i]->ended_len;
 	return n;
 }
 
 bool store_is_empty(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i].ended_len != 0 || w->queues[i].writes != 0)
+		if (w->queues[i]->ended_len != 0 || w->queues[i]->writes != 0)
 			return false;
 	return true;
 }
@@ -173,7 +173,7 @@ usec_t store_advance(struct worker *w, usec_t now)
 	if (!db_is_ready(w->db))
 		return next;
 	for (size_t i = 0; i < w->queues_len; i++) {
-		struct queue *q = &w->queues[i];
+		struct queue *q = w->queues[i];
 
 		if (q->writes != 0)
 			continue;
@@ -410,14 +410,14 @@ static void write_add_on_success(const struct write *b, struct db_request *r)
 	TAILQ_FOREACH(j, &b->jobs, link) {
 		char *params[] = { xstrdup(j->id), xstrndup(buf_text(&j->outcome.result), j->outcome.result.len) };
 
-		db_request_add(r, b->q->set->on_success, 2, params, types);
+		db_request_add(r, b->q->on_success, 2, params, types);
 	}
 	db_request_add(r, "COMMIT", 0, NULL, NULL);
 }
 
 static bool write_has_on_success(const struct write *b)
 {
-	return b->kind == WRITE_COMPLETE && b->q->set->on_success[0] != '\0';
+	return b->kind == WRITE_COMPLETE && b->q->on_success != NULL;
 }
 
 /* ---- answers ---- */

@@ -10,18 +10,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "announce.h"
 #include "batch.h"
 #include "claim.h"
+#include "control.h"
+#include "flood.h"
 #include "handler.h"
 #include "log.h"
+#include "notify.h"
 #include "presence.h"
 #include "reconcile.h"
+#include "reload.h"
 #include "rescue.h"
 #include "signals.h"
 #include "store.h"
 
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
+#define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -118,7 +124,7 @@ void worker_release_all(struct worker *w)
 		char *params[] = { xstrdup(w->id) };
 
 		w->releasing++;
-		db_request_add(r, w->queues[i].sql[STMT_RELEASE_ALL], 1, params, NULL);
+		db_request_add(r, w->queues[i]->sql[STMT_RELEASE_ALL], 1, params, NULL);
 		db_send(w->db, r);
 	}
 }
@@ -177,12 +183,26 @@ static enum part_state look_absent(struct worker *w)
 
 static void ask_database(struct worker *w)
 {
+	announce_shutdown(w);
+}
+
+/* The last that goes over it is the report. */
+static enum part_state look_database(struct worker *w)
+{
+	if (!announce_is_idle(w))
+		return PART_WAITING;
+	db_close(w->db);
+	return PART_COMPLETED;
+}
+
+static void force_database(struct worker *w)
+{
 	db_close(w->db);
 }
 
-static enum part_state look_database(struct worker *w)
+static usec_t until_announced(const struct worker *w)
 {
-	return db_state(w->db) == DB_CLOSED ? PART_COMPLETED : PART_WAITING;
+	return hurried(w, w->shutdown.part_at + ANNOUNCE_TIME);
 }
 
 static usec_t until_now(const struct worker *w)
@@ -198,19 +218,22 @@ static const struct part leaving[] = {
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
 	{ "http",     NULL,         look_absent,   NULL,           until_now },
 	{ "redis",    NULL,         look_absent,   NULL,           until_now },
-	{ "database", ask_database, look_database, NULL,           until_now },
+	{ "database", ask_database, look_database, force_database, until_announced },
 };
 
 static void report_shutdown(const struct worker *w)
 {
 	const struct shutdown *s = &w->shutdown;
-	struct log_field fields[PARTS_MAX + 8] = {
+	struct log_field fields[PARTS_MAX + 9] = {
 		LS("reason", s->reason), LN("elapsed_ms", (clock_now() - s->begun_at) / MSEC),
 		LN("finished", w->count.finished), LN("released", w->count.released),
 		LN("killed", w->count.killed), LN("spooled", 0),
 	};
 	char text[PARTS_MAX][48];
 	size_t n = 6;
+
+	if (announce_trace_id() != NULL)
+		fields[n++] = LS("trace_id", announce_trace_id());
 
 	for (size_t i = 0; i < s->len; i++) {
 		snprintf(text[i], sizeof text[i], "%s/%llums", part_state_name(s->report[i].state),
@@ -228,6 +251,21 @@ bool worker_stopping(const struct worker *w)
 	return w->shutdown.begun;
 }
 
+enum worker_state worker_state(const struct worker *w)
+{
+	return worker_stopping(w) ? WORKER_STOPPING : !w->ready ? WORKER_STARTING : w->quiet ? WORKER_QUIET : WORKER_RUNNING;
+}
+
+const char *worker_state_name(enum worker_state s)
+{
+	static const char *const name[] = {
+		[WORKER_STARTING] = "starting", [WORKER_RUNNING] = "running", [WORKER_QUIET] = "quiet",
+		[WORKER_STOPPING] = "stopping",
+	};
+
+	return name[s];
+}
+
 void worker_stop(struct worker *w, const char *reason)
 {
 	char grace[USEC_TEXT_MAX];
@@ -238,6 +276,7 @@ void worker_stop(struct worker *w, const char *reason)
 	          LS("graceful_timeout", usec_text(w->set->graceful_timeout, grace)));
 	w->killed_before = w->count.killed;
 	shutdown_begin(&w->shutdown, w, reason, clock_now());
+	announce_stopping(w, until_jobs(w));
 	worker_changed(w);
 }
 
@@ -283,23 +322,39 @@ static usec_t worker_stop_jobs_in_time(struct worker *w, usec_t now)
 	return USEC_NEVER;
 }
 
+/* Registered: from now on claims can be made. */
+static void note_ready(struct worker *w)
+{
+	if (w->ready || w->presence != PRESENT)
+		return;
+	w->ready = true;
+	notify_advance(w, clock_now());	/* before the one who waits comes back */
+	if (w->opt->ready != NULL)
+		w->opt->ready();
+}
+
 /* Do everything that can be done now, and sleep until the next deadline. */
 static void worker_advance(struct worker *w)
 {
 	usec_t now = clock_now(), next = USEC_NEVER;
 
+	reload_advance(w);
 	next = usec_min(next, db_advance(w->db, now));
 	next = usec_min(next, children_advance(w->children, now));
 	next = usec_min(next, worker_stop_jobs_in_time(w, now));
 	next = usec_min(next, handler_advance(w, now));
+	next = usec_min(next, flood_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
+	note_ready(w);
 	stop_when_done(w);
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
+	control_note(w);
+	next = usec_min(next, notify_advance(w, clock_now()));
 	worker_tick_at(w, clock_now(), next);
 }
 
@@ -372,7 +427,9 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	reload_open(w);
 	handler_open(w);
+	notify_open(w);
 	presence_init(w);
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
@@ -380,19 +437,22 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
-	return 0;
+	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
 
 static void worker_close(struct worker *w)
 {
 	struct job *j;
 
+	control_close(w);
+	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);
 	handler_close(w);
 	signals_close();
+	reload_close(w);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)
@@ -406,29 +466,30 @@ static void tell_started(const struct worker *w)
 	struct buf names = BUF_INIT;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i].set->name);
+		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i]->set->name);
 	log_event(LOG_INFO, "started", LS("version", UNSTUCK_VERSION), LS("worker", w->id),
 	          LS("queues", buf_text(&names)), LN("concurrency", w->set->concurrency));
 	buf_release(&names);
 }
 
-enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
+enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,
                             const struct worker_options *opt, struct error *err)
 {
 	struct worker w = {
-		.set = set, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
+		.set = set, .opt = opt, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
 		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
 	};
 	enum exit_status status = EXIT_FAILED;
 
 	TAILQ_INIT(&w.jobs);
 	for (size_t i = 0; i < queues_len; i++)
-		queues[i].worker = &w;
+		queues[i]->worker = &w;
 	shutdown_init(&w.shutdown, leaving, ARRAY_SIZE(leaving));
 	if (worker_open(&w, err) == 0) {
 		tell_started(&w);
 		worker_changed(&w);
 		event_base_dispatch(w.base);
+		flood_tell_all(&w);
 		report_shutdown(&w);
 		status = w.count.unsaved == 0 && w.jobs_len == 0 && !w.release_failed ? EXIT_DONE : EXIT_HELD;
 	}

@@ -23,14 +23,27 @@ struct counters {
 /* presence.c: whether this process is registered in unstuck.workers, and under which id. */
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
+struct control;
+struct notify;
+struct reload;
+struct cli;
+struct worker_options;
+
+/* As an operator sees it. */
+enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_QUIET, WORKER_STOPPING };
+
 struct worker {
 	const struct settings *set;
+	const struct worker_options *opt;
 	struct event_base *base;
 	struct event *tick;		/* the next deadline */
 	struct event *turn;		/* something happened (two events: arming one would take the other back) */
 	struct db *db;
 	struct children *children;
-	struct queue *queues;
+	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct reload *reload;
+	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
+	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
 
 	struct jobs jobs;		/* all jobs in flight, until written */
@@ -70,16 +83,23 @@ struct worker {
 	unsigned releasing;		/* release_all requests under way */
 	bool released, release_failed;
 	uint64_t killed_before;		/* count.killed when the stop began */
+	unsigned announcing;		/* NOTIFY requests under way (announce.c) */
 	bool db_complained;
+	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };
 
-/* max_jobs 0: no limit. The queues are ready (queue_init). Runs until the shutdown is over. */
+/* The queues are ready (queue_new), and taken. Runs until the shutdown is over. */
 struct worker_options {
 	bool drain;
-	uint64_t max_jobs;
+	uint64_t max_jobs;		/* 0: no limit */
+	bool background;		/* as a daemon */
+	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
+	const struct cli *cli;		/* where the settings came from, and come from again */
+	bool (*wanted)(const struct cli *cli, const char *queue);
+	void (*ready)(void);		/* claims can be made, for the first time */
 };
-enum exit_status worker_run(const struct settings *set, struct queue *queues, size_t queues_len,
+enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,
                             const struct worker_options *opt, struct error *err);
 
 void worker_changed(void *arg);	/* something happened: advance, at the latest when the loop turns */
@@ -90,6 +110,8 @@ void worker_stop(struct worker *w, const char *reason);
  */
 void worker_release_all(struct worker *w);
 bool worker_stopping(const struct worker *w);
+enum worker_state worker_state(const struct worker *w);
+const char *worker_state_name(enum worker_state s);
 struct job *worker_find_job(const struct worker *w, int64_t claim_id, const char *worker);
 void worker_forget_job(struct worker *w, struct job *j);	/* frees it */
 
