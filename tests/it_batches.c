@@ -80,6 +80,7 @@ START_TEST(the_batch_of_a_dead_worker_is_put_back_whole)
 	proc_signal(p, SIGKILL);
 	must_exit(p, 128 + SIGKILL, 5000);
 	if (_i == 0) {
+		must_become(db, "SELECT beat_at < now() - interval '700 ms' FROM unstuck.workers", "t", 5000);
 		must_run(0, NULL, "unstuck-recover", "--yes");
 	} else {
 		settings(db, "[worker]\nheartbeat = 200ms\nworker_timeout = 600ms\nrecover_every = 300ms\n[queue mail]\nhandler = true\n");

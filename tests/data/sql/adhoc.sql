@@ -4,9 +4,6 @@ there is no schema unstuck in this database: run unstuckctl init;
 -- complete
 there is no schema unstuck in this database: run unstuckctl init;
 
--- complete_null
-public.videos has no statement complete_null;
-
 -- complete_all
 there is no schema unstuck in this database: run unstuckctl init;
 
@@ -15,9 +12,6 @@ there is no schema unstuck in this database: run unstuckctl init;
 
 -- late
 there is no schema unstuck in this database: run unstuckctl init;
-
--- forget
-public.videos has no statement forget;
 
 -- release
 there is no schema unstuck in this database: run unstuckctl init;

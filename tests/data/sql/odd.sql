@@ -70,9 +70,6 @@ WITH r AS MATERIALIZED (
 )
 SELECT s.id FROM stored AS s;
 
--- complete_null
-My App.Order"s has no statement complete_null;
-
 -- complete_all
 WITH r AS MATERIALIZED (
   SELECT u.id::uuid AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
@@ -160,9 +157,6 @@ INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, re
 SELECT 'it''s "odd"', 'My App.Order"s', r.id, r.claim_id, $3::uuid, r.reason, coalesce(r.raw, '')
   FROM unnest($1::text[], $2::bigint[], $4::text[], $5::bytea[]) AS r(id, claim_id, reason, raw)
 ON CONFLICT DO NOTHING;
-
--- forget
-My App.Order"s has no statement forget;
 
 -- release
 WITH r AS MATERIALIZED (

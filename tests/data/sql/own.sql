@@ -18,7 +18,7 @@ WITH RECURSIVE level(priority, run_at, id) AS (
                     ORDER BY j.run_at, j.id
                     LIMIT $1::int
                     FOR NO KEY UPDATE SKIP LOCKED) AS j
-           LIMIT $1::int) AS p
+           LIMIT least($1::int, 500)) AS p
 ), mine AS MATERIALIZED (
   SELECT p.*, CASE WHEN p.n >= 10 THEN nextval('unstuck.claim_seq') END AS batch
     FROM picked AS p, unstuck.workers AS w
