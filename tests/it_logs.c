@@ -138,6 +138,7 @@ END_TEST
 static const char dev_script[] =
 	"set -e\n"
 	"for f in null zero full random urandom; do touch dev/$f; mount --bind /dev/$f dev/$f; done\n"
+	"[ ! -d /dev/shm ] || { mkdir -p dev/shm; mount --bind /dev/shm dev/shm; }\n"
 	"mount --rbind dev /dev\n"
 	"exec \"$@\"\n";
 
