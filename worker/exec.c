@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "line.h"
 #include "log.h"
 #include "outcome.h"
 #include "words.h"
@@ -126,7 +127,9 @@ static void exec_on_over(void *arg, const struct child_end *end)
 	struct worker *w = j->queue->worker;
 
 	w->running--;
+	j->queue->in_use--;
 	j->child = NULL;
+	line_note_time(j->queue, clock_now() - j->started_at);
 	if (j->killed)
 		w->count.killed++;
 	exec_judge(w, j, end);
@@ -139,7 +142,8 @@ static const struct child_events exec_events = {
 
 /* ---- start and end ---- */
 
-static void exec_start(struct worker *w, struct job *j)
+/* False: no process is to be had, for none of them. */
+static bool exec_start(struct worker *w, struct job *j)
 {
 	struct queue *q = j->queue;
 	char **env = exec_env(j);
@@ -157,7 +161,7 @@ static void exec_start(struct worker *w, struct job *j)
 		q->claim_at = clock_now() + START_PAUSE;
 		q->empty = false;
 		handler_give_back(w, j, err.text);
-		return;
+		return false;
 	}
 	free(j->payload);
 	j->payload = NULL;
@@ -167,9 +171,22 @@ static void exec_start(struct worker *w, struct job *j)
 	j->end_at = j->started_at + q->set->timeout;
 	w->next_end = usec_min(w->next_end, j->end_at);
 	w->running++;
+	q->in_use++;
 	w->count.started++;
 	log_event(LOG_DEBUG, "job_start", LS("queue", q->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("pid", child_pid(j->child)));
+	return true;
+}
+
+static void exec_hand_out(struct queue *q)
+{
+	struct job *j;
+
+	while (q->in_use < q->reserved && (j = TAILQ_FIRST(&q->line)) != NULL) {
+		line_leave(j);
+		if (!exec_start(q->worker, j))
+			line_give_back(q, "no handler process can be started");
+	}
 }
 
 static void exec_end(struct worker *w, struct job *j, enum job_ending why)
@@ -215,6 +232,9 @@ static usec_t exec_advance(struct worker *w, usec_t now)
 {
 	struct job *j;
 
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i]->how == &exec_handler)
+			exec_hand_out(w->queues[i]);
 	if (now < w->next_end)
 		return w->next_end;
 	w->next_end = USEC_NEVER;
@@ -232,19 +252,11 @@ static usec_t exec_advance(struct worker *w, usec_t now)
 	return w->next_end;
 }
 
-/* ---- room ---- */
+/* ---- the door ---- */
 
-static uint32_t exec_slots(const struct queue *q)
+static uint32_t exec_capacity(const struct queue *q)
 {
-	return q->busy + q->asked;
-}
-
-/* Never more than there are free handlers: what is claimed is started at once. */
-static uint32_t exec_room(struct queue *q, uint32_t free_slots)
-{
-	uint32_t used = exec_slots(q), room = used < q->limit ? q->limit - used : 0;
-
-	return room < free_slots ? room : free_slots;
+	return q->reserved;
 }
 
 /* Its processes are its jobs. */
@@ -255,6 +267,6 @@ static bool exec_is_idle(const struct worker *w)
 }
 
 const struct handler exec_handler = {
-	.start = exec_start, .end = exec_end, .slots = exec_slots, .room = exec_room,
+	.end = exec_end, .capacity = exec_capacity,
 	.end_all = exec_end_all, .kill_all = exec_kill_all, .advance = exec_advance, .is_idle = exec_is_idle,
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "exec.h"
+#include "line.h"
 #include "flood.h"
 #include "log.h"
 #include "serve.h"
@@ -58,18 +59,18 @@ static uint32_t slots_free(const struct worker *w)
 	uint32_t used = 0;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		used += w->queues[i]->how->slots(w->queues[i]);
+		used += line_slots(w->queues[i]);
 	return used < w->set->concurrency ? w->set->concurrency - used : 0;
 }
 
 uint32_t handler_room(struct worker *w, struct queue *q)
 {
-	return q->how->room(q, slots_free(w));
+	return line_room(q, slots_free(w));
 }
 
 bool handler_has_slot(const struct worker *w, const struct queue *q)
 {
-	return q->how->slots(q) >= q->limit || slots_free(w) != 0;
+	return line_slots(q) >= q->limit || slots_free(w) != 0;
 }
 
 /* ---- how a job leaves ---- */
@@ -178,12 +179,18 @@ char **handler_env(const struct queue_settings *set, size_t more, size_t *n)
 
 void handler_start(struct worker *w, struct job *j)
 {
-	j->queue->how->start(w, j);
+	(void)w;
+	line_add(j);
 }
 
 void handler_end(struct worker *w, struct job *j, enum job_ending why)
 {
-	j->queue->how->end(w, j, why);
+	if (j->state != JOB_CLAIMED) {
+		j->queue->how->end(w, j, why);
+		return;
+	}
+	line_leave(j);
+	handler_forget(w, j);
 }
 
 void handler_end_all(struct worker *w, enum job_ending why)
@@ -202,8 +209,13 @@ usec_t handler_advance(struct worker *w, usec_t now)
 {
 	usec_t next = advance_held(w, now);
 
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (worker_stopping(w) || w->queues[i]->draining)
+			line_give_back(w->queues[i], worker_stopping(w) ? "the worker is stopping" : "its queue drains");
 	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
 		next = usec_min(next, handlers[i]->advance(w, now));
+	for (size_t i = 0; i < w->queues_len; i++)
+		next = usec_min(next, line_advance(w->queues[i], now));
 	return next;
 }
 

@@ -12,12 +12,10 @@
 struct handler {		/* one mode; NULL where it has nothing to do */
 	void (*open)(struct queue *q);
 	void (*close)(struct queue *q);
-	void (*start)(struct worker *w, struct job *j);
 	void (*end)(struct worker *w, struct job *j, enum job_ending why);
-	uint32_t (*slots)(const struct queue *q);
-	uint32_t (*room)(struct queue *q, uint32_t free_slots);
+	uint32_t (*capacity)(const struct queue *q);	/* jobs that may run at once in q->reserved slots */
 	bool (*has_processes)(const struct queue *q);	/* besides those of its jobs */
-	/* all queues of this mode */
+	/* all queues of this mode; advance() starts jobs in line too */
 	void (*end_all)(struct worker *w, enum job_ending why);
 	void (*kill_all)(struct worker *w);
 	usec_t (*advance)(struct worker *w, usec_t now);
@@ -30,7 +28,7 @@ void handler_open_queue(struct queue *q);
 void handler_close_queue(struct queue *q);
 bool handler_queue_is_idle(const struct queue *q);	/* it has no process left */
 
-void handler_start(struct worker *w, struct job *j);	/* or gives it back when no process is to be had */
+void handler_start(struct worker *w, struct job *j);	/* as soon as a process is free; or gives it back when none is to be had */
 void handler_end(struct worker *w, struct job *j, enum job_ending why);	/* may free j when it has not started */
 void handler_end_all(struct worker *w, enum job_ending why);	/* TERM, and KILL after force_delay */
 void handler_kill_all(struct worker *w);			/* KILL now */

@@ -13,6 +13,7 @@
 
 #include "answer.h"
 #include "handler.h"
+#include "line.h"
 #include "log.h"
 #include "outcome.h"
 #include "words.h"
@@ -50,7 +51,7 @@ static void process_count(struct process *p)
 	bool in_use = p->held_len != 0 || p->state >= PROCESS_ENDING;
 
 	if (in_use != p->in_use)
-		p->s->in_use += in_use ? 1 : -1U;
+		p->s->q->in_use += in_use ? 1 : -1U;
 	p->in_use = in_use;
 }
 
@@ -130,13 +131,6 @@ void process_kill(struct process *p)
 
 /* ---- answers ---- */
 
-static void serve_note_latency(struct serve *s, const struct job *j)
-{
-	usec_t took = s->now > j->started_at ? s->now - j->started_at : 1;
-
-	s->latency = s->latency == 0 ? took : (15 * s->latency + took + 15) / 16;
-}
-
 /* A line that answers nothing fails nothing. Told one by one at first, then ever more rarely. */
 static void process_ignore(struct process *p, const char *line, size_t len, const char *why)
 {
@@ -184,7 +178,7 @@ static void process_on_line(void *arg, const char *line, size_t len)
 	if (a.ok.at == NULL)
 		return;
 	p->answered = true;
-	serve_note_latency(p->s, j);
+	line_note_time(p->s->q, p->s->now > j->started_at ? p->s->now - j->started_at : 0);
 	process_drop(p, j);
 	if (jsonl_is(&a.ok, "true")) {
 		answer_done(j, &a.result);
@@ -320,7 +314,7 @@ void process_free(struct process *p)
 {
 	TAILQ_REMOVE(&p->s->processes, p, link);
 	p->s->len--;
-	p->s->in_use -= p->in_use;
+	p->s->q->in_use -= p->in_use;
 	jsonl_lines_release(&p->in);
 	buf_release(&p->out);
 	free(p->table);
@@ -431,8 +425,7 @@ static void process_take_back(struct process *p)
 		j->started = false;
 		j->end_at = USEC_NEVER;
 		s->q->worker->count.started--;
-		TAILQ_INSERT_HEAD(&s->waiting, j, link);
-		s->q->waiting++;
+		line_return(j);
 	}
 	process_fault(p, xstrdup("it closed its stdin"));
 }

@@ -26,7 +26,7 @@ struct process {
 	struct jobs held;		/* in order of start */
 	uint32_t held_len;
 	uint32_t lost;			/* of them: whose claim is no longer ours */
-	bool in_use;			/* counted in serve.in_use */
+	bool in_use;			/* counted in queue.in_use: holds a job, or is being ended */
 	struct job **table;		/* held by hash of the id, chained */
 
 	struct buf out;			/* requests not written yet, of the last `unsent` of held */
@@ -42,11 +42,7 @@ struct serve {			/* the processes of one queue */
 	struct queue *q;
 	struct processes processes;
 	uint32_t len;
-	uint32_t in_use;		/* that hold a job, or are being ended: slots of the worker */
-	uint32_t reserved;		/* slots that we may use */
-	struct jobs waiting;		/* claimed and not given to a process: q->waiting */
 	usec_t now;			/* of this turn of the loop */
-	usec_t latency;			/* from start to answer, a running mean; 0: not known */
 	usec_t start_at;		/* no process is started before */
 	unsigned crashes;		/* in a row */
 	size_t mask;			/* tables have mask + 1 places */
@@ -61,7 +57,7 @@ uint32_t process_limit(const struct process *p);	/* jobs that may be outstanding
 bool process_takes(const struct process *p);		/* one more, now */
 struct job **process_place(const struct process *p, const char *id, size_t len);	/* of its job of that id; else NULL is there */
 void process_give(struct process *p, struct job *j, const char *deadline);	/* process_write() follows */
-void process_write(struct process *p);		/* what it was given; back to waiting when it closed its stdin */
+void process_write(struct process *p);		/* what it was given; back to the line when it closed its stdin */
 
 void process_end(struct process *p, enum job_ending why);	/* TERM, and KILL after force_delay */
 void process_kill(struct process *p);

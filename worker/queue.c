@@ -42,6 +42,7 @@ static int queue_init(struct queue *q, const struct queue_settings *set, uint32_
 	q->limit = set->concurrency != 0 ? set->concurrency : worker_concurrency;
 	TAILQ_INIT(&q->ended);
 	TAILQ_INIT(&q->batches);
+	TAILQ_INIT(&q->line);
 
 	if (set->handler[0] == NULL)
 		return error_set(err, ERR_SETTINGS,

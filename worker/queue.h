@@ -25,7 +25,13 @@ struct queue {
 	/* handler.c */
 	const struct handler *how;	/* exec or serve */
 	struct serve *serve;		/* serve.c: its processes; NULL for exec */
-	uint32_t waiting;		/* of busy: not started, no process is free yet */
+
+	/* line.c */
+	struct jobs line;		/* claimed and not started: no process is free yet */
+	uint32_t waiting;		/* of busy: that many */
+	uint32_t reserved;		/* slots of the worker that this queue may use */
+	uint32_t in_use;		/* that it uses: processes at work (exec.c, process.c) */
+	usec_t job_took;		/* from start to end, a running mean; 0: not known */
 
 	/* reload.c */
 	struct generation *generation;	/* the settings it was made from; NULL: the first ones */

@@ -14,6 +14,7 @@
 #include "claim.h"
 #include "cli.h"
 #include "handler.h"
+#include "line.h"
 #include "log.h"
 #include "notify.h"
 #include "reload_attempt.h"
@@ -339,7 +340,7 @@ static void set_limits(struct worker *w)
 
 		for (size_t k = 0; k < w->queues_len; k++)
 			if (w->queues[k]->draining && strcmp(w->queues[k]->set->name, q->set->name) == 0)
-				used += w->queues[k]->how->slots(w->queues[k]);
+				used += line_slots(w->queues[k]);
 		if (!q->draining)
 			q->limit = used < limit ? limit - used : 0;
 	}

@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "line.h"
 #include "log.h"
 #include "process.h"
 
 #define WRITE_AT (64 * 1024)		/* bytes that make a write of their own */
 #define HEALTHY (30 * SEC)		/* without a crash: the pause begins anew */
-#define WAIT_MAX (1 * SEC)		/* a claimed job that nobody had room for in this time is given back */
 
 /* ---- handing out ---- */
 
@@ -35,8 +35,8 @@ static bool serve_is_trying(const struct serve *s)
 /* So many more processes may be started now, when `used` of our slots are taken. */
 static uint32_t serve_startable(const struct serve *s, uint32_t used)
 {
-	uint32_t taken = used > s->in_use ? used : s->in_use;
-	uint32_t slots = s->reserved > taken ? s->reserved - taken : 0;
+	uint32_t taken = used > s->q->in_use ? used : s->q->in_use;
+	uint32_t slots = s->q->reserved > taken ? s->q->reserved - taken : 0;
 	uint32_t places = s->q->limit > s->len ? s->q->limit - s->len : 0;
 
 	if (s->now < s->start_at)
@@ -59,10 +59,10 @@ static struct process *serve_pick(struct serve *s, const struct job *j)
 	size_t len = strlen(j->id);
 
 	TAILQ_FOREACH(p, &s->processes, link) {
-		if (p->state == PROCESS_LEAVING || (p->state == PROCESS_UP && used == s->reserved))
+		if (p->state == PROCESS_LEAVING || (p->state == PROCESS_UP && used == s->q->reserved))
 			continue;
 		used++;
-		if (!process_takes(p) || (p->held_len == 0 && s->in_use >= s->reserved)
+		if (!process_takes(p) || (p->held_len == 0 && s->q->in_use >= s->q->reserved)
 		    || (best != NULL && p->held_len >= best->held_len)
 		    || *process_place(p, j->id, len) != NULL)
 			continue;
@@ -78,42 +78,20 @@ static struct process *serve_pick(struct serve *s, const struct job *j)
 	return best;
 }
 
-static void serve_wait(struct serve *s, struct job *j)
-{
-	TAILQ_INSERT_TAIL(&s->waiting, j, link);
-	s->q->waiting++;
-}
-
-static void serve_unwait(struct serve *s, struct job *j)
-{
-	TAILQ_REMOVE(&s->waiting, j, link);
-	s->q->waiting--;
-}
-
-static void serve_give_back_all(struct serve *s, const char *why)
-{
-	struct job *j;
-
-	while ((j = TAILQ_FIRST(&s->waiting)) != NULL) {
-		serve_unwait(s, j);
-		handler_give_back(s->q->worker, j, why);
-	}
-}
-
 static void serve_hand_out(struct serve *s)
 {
 	char deadline[WALL_TEXT_MAX];
 	struct process *p;
-	struct job *j = TAILQ_FIRST(&s->waiting);
+	struct job *j = TAILQ_FIRST(&s->q->line);
 
 	if (j == NULL)
 		return;
 	wall_text(clock_wall() + s->q->set->timeout, deadline);
-	for (; j != NULL; j = TAILQ_FIRST(&s->waiting)) {
+	for (; j != NULL; j = TAILQ_FIRST(&s->q->line)) {
 		p = serve_pick(s, j);
 		if (p == NULL)
 			break;
-		serve_unwait(s, j);
+		line_leave(j);
 		process_give(p, j, deadline);
 		if (p->out.len >= WRITE_AT)
 			process_write(p);
@@ -123,28 +101,11 @@ static void serve_hand_out(struct serve *s)
 	if (s->len == 0 && s->q->waiting != 0) {
 		s->q->claim_at = s->start_at;
 		s->q->empty = false;
-		serve_give_back_all(s, "no handler process can be started");
+		line_give_back(s->q, "no handler process can be started");
 	}
 }
 
 /* ---- time ---- */
-
-/* Nobody had room for too long: another worker may have. And next time we know better. */
-static usec_t serve_advance_waiting(struct serve *s)
-{
-	const struct job *j = TAILQ_FIRST(&s->waiting);
-
-	if (j == NULL)
-		return USEC_NEVER;
-	if (s->now < j->started_at + WAIT_MAX)
-		return j->started_at + WAIT_MAX;
-	if (s->latency < WAIT_MAX)
-		s->latency = WAIT_MAX;
-	s->q->claim_at = s->now + WAIT_MAX;
-	s->q->empty = false;
-	serve_give_back_all(s, "the handlers are busy with others");
-	return USEC_NEVER;
-}
 
 static usec_t serve_advance_queue(struct serve *s, usec_t now)
 {
@@ -152,12 +113,9 @@ static usec_t serve_advance_queue(struct serve *s, usec_t now)
 	struct process *p;
 
 	s->now = now;
-	if (worker_stopping(s->q->worker) || s->q->draining)
-		serve_give_back_all(s, s->q->draining ? "its queue drains" : "the worker is stopping");
 	serve_hand_out(s);
 	TAILQ_FOREACH(p, &s->processes, link)
 		next = usec_min(next, process_advance(p, now));
-	next = usec_min(next, serve_advance_waiting(s));
 	if (now < s->start_at)
 		next = usec_min(next, s->start_at);
 	else if (s->crashes != 0 && now >= s->start_at + HEALTHY)
@@ -177,69 +135,20 @@ static usec_t serve_advance(struct worker *w, usec_t now)
 
 /* ---- room ---- */
 
-/* Processes at work, and those that a job which waits or is asked for may put to work. */
-static uint32_t serve_slots(const struct queue *q)
+/* Jobs that can be outstanding at our processes: those that run, and those that may be started. */
+static uint32_t serve_capacity(const struct queue *q)
 {
 	const struct serve *s = q->serve;
-	uint32_t soon = s->in_use + q->waiting + q->asked;
-
-	if (soon > s->reserved)
-		soon = s->reserved;
-	return soon > s->in_use ? soon : s->in_use;
-}
-
-/* Jobs that can be outstanding at our processes: those that run, and those that may be started. */
-static uint32_t serve_capacity(const struct serve *s)
-{
 	uint32_t used = 0, jobs = 0;
 	const struct process *p;
 
 	TAILQ_FOREACH(p, &s->processes, link) {
-		if (p->state == PROCESS_LEAVING || (p->state == PROCESS_UP && used == s->reserved))
+		if (p->state == PROCESS_LEAVING || (p->state == PROCESS_UP && used == s->q->reserved))
 			continue;
 		used++;
 		jobs += process_takes(p) ? process_limit(p) : p->held_len;
 	}
 	return jobs + serve_startable(s, used) * (s->crashes != 0 ? 1 : s->q->set->pipeline);
-}
-
-/*
- * Claimed before they are needed: what the processes finish in two round trips of a
- * claim (capacity / latency is how fast they are). With jobs that take longer than claims it is none.
- */
-static uint32_t serve_ahead(const struct serve *s, uint32_t capacity)
-{
-	usec_t ahead;
-
-	if (s->latency == 0)
-		return 0;
-	ahead = 2 * (usec_t)capacity * s->q->claim_took / s->latency;
-	return ahead < s->q->set->batch ? (uint32_t)ahead : s->q->set->batch;
-}
-
-/*
- * When other queues would claim and have no slot, we keep our share of the slots: the processes
- * above it get no more jobs, and their slots are free when they have answered.
- */
-static uint32_t serve_room(struct queue *q, uint32_t free_slots)
-{
-	struct serve *s = q->serve;
-	struct worker *w = q->worker;
-	uint32_t slots = serve_slots(q) + free_slots, share = w->set->concurrency / (uint32_t)w->queues_len;
-	uint32_t capacity, ahead;
-
-	if (w->hungry > (q->hungry ? 1U : 0U) && slots > share)
-		slots = share;
-	if (slots > q->limit)
-		slots = q->limit;
-	if (slots > s->reserved && q->waiting != 0)
-		worker_changed(w);	/* for serve_hand_out() */
-	s->reserved = slots;
-	capacity = serve_capacity(s);
-	ahead = serve_ahead(s, capacity);
-	if (q->waiting > ahead / 2 || capacity + ahead <= q->busy)
-		return 0;
-	return capacity + ahead - q->busy;
 }
 
 /* ---- the door ---- */
@@ -250,7 +159,6 @@ static void serve_open(struct queue *q)
 
 	s->q = q;
 	TAILQ_INIT(&s->processes);
-	TAILQ_INIT(&s->waiting);
 	while (s->mask + 1 < 2 * (size_t)q->set->pipeline)
 		s->mask = 2 * s->mask + 1;
 	q->serve = s;
@@ -270,23 +178,12 @@ static void serve_close(struct queue *q)
 	q->serve = NULL;
 }
 
-static void serve_start(struct worker *w, struct job *j)
-{
-	(void)w;
-	j->started_at = clock_now();
-	serve_wait(j->queue->serve, j);
-}
-
 /* Only its process could be told, so it is ended when it holds nothing else; else the answer comes late. */
 static void serve_end(struct worker *w, struct job *j, enum job_ending why)
 {
 	struct process *p = j->process;
 
-	if (j->state == JOB_CLAIMED) {
-		serve_unwait(j->queue->serve, j);
-		handler_forget(w, j);
-		return;
-	}
+	(void)w;
 	if (j->state != JOB_RUNNING || j->ending != ENDING_NONE)
 		return;
 	j->ending = why;
@@ -333,7 +230,7 @@ static bool serve_is_idle(const struct worker *w)
 }
 
 const struct handler serve_handler = {
-	.open = serve_open, .close = serve_close, .start = serve_start, .end = serve_end, .slots = serve_slots,
-	.room = serve_room, .end_all = serve_end_all, .kill_all = serve_kill_all, .advance = serve_advance,
+	.open = serve_open, .close = serve_close, .end = serve_end, .capacity = serve_capacity,
+	.end_all = serve_end_all, .kill_all = serve_kill_all, .advance = serve_advance,
 	.is_idle = serve_is_idle, .has_processes = serve_has_processes,
 };
