@@ -83,8 +83,10 @@ demo:
 	@BUILD=$(abspath $(BUILD)) scripts/demo.sh
 
 # bench/x.c with a main() of its own each, but for what all share. WORK=a, or WORK="a d", runs single works.
-BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/must.c bench/layout.c,$(wildcard bench/*.c)))
-$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/obj/bench/must.o $(BUILD)/obj/bench/layout.o
+BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out bench/must.c bench/must_pg.c bench/layout.c,$(wildcard bench/*.c)))
+BENCH_SHARED := must must_pg layout
+$(BUILD)/libbench.a: $(BENCH_SHARED:%=$(BUILD)/obj/bench/%.o)
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/libbench.a
 $(BUILD)/bench/child: $(BUILD)/libworker.a $(BUILD)/libcommon.a
 $(BUILD)/obj/bench/child.o: ALL_CPPFLAGS += -Iworker
 $(BENCH):

@@ -29,6 +29,7 @@
 #include <unistd.h>
 #include "layout.h"
 #include "must.h"
+#include "must_pg.h"
 
 #define INT8ARRAYOID 1016
 #define INT8OID 20
@@ -284,6 +285,7 @@ static void run_lane(const struct options *options, struct lane *lane, int go)
 	char byte;
 
 	d.conn = must_connect(options->url);
+	must_exec(d.conn, "SET plan_cache_mode = force_generic_plan");	/* as the worker does: no planning */
 	d.claim_params = prepare(d.conn, "claim", layout_must_find(&options->layout, "claim"));
 	d.complete_params = prepare(d.conn, "complete", layout_must_find(&options->layout, "complete"));
 	d.ids.bytes = must_alloc((size_t)options->batch + 2, 12);

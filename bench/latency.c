@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "must.h"
+#include "must_pg.h"
 
 #define PATIENCE_MS 10000
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include "must.h"
+#include "must_pg.h"
 
 #define SEEN_MAX 64
 #define LOOK "SELECT backend_xid::text FROM pg_stat_get_activity(NULL)" \

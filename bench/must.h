@@ -5,7 +5,7 @@
 #ifndef MUST_H
 #define MUST_H
 
-#include <libpq-fe.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -17,17 +17,6 @@ double now_us(void);
 
 int must_number(const char *text, const char *what);
 void *must_alloc(size_t count, size_t size);
-
-PGconn *must_connect(const char *url);
-
-/* One or more statements by the simple protocol, each result dropped. */
-void must_exec(PGconn *conn, const char *sql);
-
-/* The first value of the first row, as a number; parameter may be NULL. */
-double must_ask(PGconn *conn, const char *sql, const char *parameter);
-
-/* res must have this status. Ends the program otherwise. */
-void must_be(PGconn *conn, const PGresult *res, ExecStatusType status);
 
 /* Sorts values. p from 0 to 1, nearest rank; 0 of nothing. */
 double percentile(double *values, size_t count, double p);

@@ -200,13 +200,20 @@ BEGIN
              ORDER BY j.priority, j.run_at, j.id LIMIT 1) AS first;
   END IF;
 
-  -- Another session's job with this key may finish between the two statements: then try again.
+  -- Another session's job with this key may finish between the two statements: then try again. Without
+  -- a key there is nothing to conflict with, and a plain INSERT is the cheaper one.
   FOR try IN 1 .. 100 LOOP
-    INSERT INTO unstuck.jobs AS j (queue, payload, run_at, priority, unique_key, max_attempts)
-    VALUES (enqueue.queue, enqueue.payload, enqueue.run_at, enqueue.priority, enqueue.unique_key, enqueue.max_attempts)
-    ON CONFLICT (queue, open_key) WHERE open_key IS NOT NULL DO NOTHING
-    RETURNING j.id INTO job;
-    IF FOUND THEN
+    IF enqueue.unique_key IS NULL THEN
+      INSERT INTO unstuck.jobs AS j (queue, payload, run_at, priority, max_attempts)
+      VALUES (enqueue.queue, enqueue.payload, enqueue.run_at, enqueue.priority, enqueue.max_attempts)
+      RETURNING j.id INTO job;
+    ELSE
+      INSERT INTO unstuck.jobs AS j (queue, payload, run_at, priority, unique_key, max_attempts)
+      VALUES (enqueue.queue, enqueue.payload, enqueue.run_at, enqueue.priority, enqueue.unique_key, enqueue.max_attempts)
+      ON CONFLICT (queue, open_key) WHERE open_key IS NOT NULL DO NOTHING
+      RETURNING j.id INTO job;
+    END IF;
+    IF job IS NOT NULL THEN
       IF ready AND waiting IS NOT TRUE THEN
         PERFORM pg_notify('unstuck', enqueue.queue);
       END IF;

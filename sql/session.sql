@@ -18,12 +18,15 @@ SELECT set_config('client_min_messages', 'warning', false),
        set_config('idle_in_transaction_session_timeout', '15s', false),
        -- a plan made and kept while a table was empty must not read all of it when it is full
        set_config('enable_seqscan', 'off', false),
+       -- one plan for good: a LIMIT that is a parameter makes it look dear, and PostgreSQL would plan each time anew
+       set_config('plan_cache_mode', 'force_generic_plan', false),
        set_config('jit', 'off', false);
 
 -- name: command
 -- Commands may look through a large table that has no index; their plans are made when they are used.
 SELECT set_config('statement_timeout', '10min', false),
-       set_config('enable_seqscan', 'on', false);
+       set_config('enable_seqscan', 'on', false),
+       set_config('plan_cache_mode', 'auto', false);
 
 -- name: schema_version
 -- Whether the schema is there, whether this role may read it: asked of the catalog, which never refuses.

@@ -273,6 +273,11 @@ static void claim_set_hungry(struct worker *w, struct queue *q, bool hungry)
 	q->hungry = hungry;
 }
 
+bool claim_goes_now(struct worker *w, struct queue *q, usec_t now)
+{
+	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && claim_room(w, q) != 0;
+}
+
 usec_t claim_advance(struct worker *w, usec_t now)
 {
 	usec_t next = USEC_NEVER;

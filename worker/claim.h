@@ -11,6 +11,7 @@
 #include "worker.h"
 
 usec_t claim_advance(struct worker *w, usec_t now);	/* returns when a claim is due next */
+bool claim_goes_now(struct worker *w, struct queue *q, usec_t now);	/* what claim_advance() will do for this queue */
 void claim_wake(struct worker *w, const char *queue);	/* told of new jobs; NULL: any queue */
 void claim_due(struct queue *q, usec_t at);		/* a job will be ready then: look no later */
 bool claim_is_open(const struct worker *w);

@@ -11,7 +11,7 @@
 
 #include "handler.h"
 
-#define AHEAD_TIME (20 * MSEC)
+#define AHEAD_TIME (50 * MSEC)
 #define WAIT_MAX (1 * SEC)	/* a job that nobody had room for in this time is given back */
 
 /* ---- the line ---- */

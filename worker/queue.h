@@ -65,6 +65,7 @@ struct queue {
 	size_t ended_len;
 	unsigned writes;		/* requests under way */
 	usec_t write_at;		/* after a refusal: not before */
+	usec_t ended_at;		/* when the first of those that wait came */
 	unsigned write_errors;
 };
 

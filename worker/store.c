@@ -20,6 +20,7 @@
 #define SENDS_MAX 5			/* a row that is ours, and yet is not stored this often, is refused */
 #define PAUSE (100 * MSEC)		/* after a refusal that may pass; doubles */
 #define PAUSE_MAX (10 * SEC)
+#define GATHER (25 * MSEC)		/* at most, and only while there is work ahead */
 
 enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
 
@@ -38,8 +39,9 @@ static void write_send(struct write *b);
 
 static void store_put(struct job *j)
 {
+	if (j->queue->ended_len++ == 0)
+		j->queue->ended_at = clock_now();
 	TAILQ_INSERT_TAIL(&j->queue->ended, j, link);
-	j->queue->ended_len++;
 }
 
 void store_take(struct worker *w, struct job *j)
@@ -166,6 +168,16 @@ static void store_forget(struct queue *q)
 	db_send(q->worker->db, r);
 }
 
+/*
+ * While one write is under way the next ones gather. And while the handlers have work ahead nobody waits for a
+ * result, so it goes when more work is fetched: with the claim. Without work ahead it goes at once.
+ */
+static bool store_may_gather(struct worker *w, struct queue *q, usec_t now)
+{
+	return q->waiting != 0 && q->ended_len < WRITE_MAX && now < q->ended_at + GATHER && !worker_stopping(w)
+	       && !claim_goes_now(w, q, now);
+}
+
 usec_t store_advance(struct worker *w, usec_t now)
 {
 	usec_t next = USEC_NEVER;
@@ -183,6 +195,10 @@ usec_t store_advance(struct worker *w, usec_t now)
 		}
 		if (now < q->write_at) {
 			next = usec_min(next, q->write_at);
+			continue;
+		}
+		if (store_may_gather(w, q, now)) {
+			next = usec_min(next, q->ended_at + GATHER);
 			continue;
 		}
 		while (q->ended_len != 0) {	/* one batch a kind; all in one flush */

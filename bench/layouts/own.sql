@@ -1,12 +1,13 @@
 -- own.sql - the floor of Unstuck's own table: a copy of unstuck.jobs with all its indexes, storage
--- settings and checks as they are in this version, and the plainest statements that make the same changes.
+-- settings and checks as they are in this version (LIKE leaves out the fillfactor), and the plainest statements that make the
+-- same changes. A job without a result is stored as null, by both.
 
 -- name: make
 SET client_min_messages = warning;
 DROP SCHEMA IF EXISTS floor CASCADE;
 CREATE SCHEMA floor;
 CREATE SEQUENCE floor.claim_seq;
-CREATE TABLE floor.jobs (LIKE unstuck.jobs INCLUDING ALL);
+CREATE TABLE floor.jobs (LIKE unstuck.jobs INCLUDING ALL) WITH (fillfactor = 50);
 CREATE TABLE floor.batches (LIKE unstuck.batches INCLUDING ALL);
 
 -- name: fill
@@ -40,7 +41,7 @@ WITH ended AS (
    WHERE b.queue = 'bench' AND b.worker_id = '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10'
      AND b.batch = (SELECT j.batch FROM floor.jobs AS j WHERE j.id = ($1::bigint[])[1])
 )
-UPDATE floor.jobs AS j SET status = 'COMPLETED', batch = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
+UPDATE floor.jobs AS j SET status = 'COMPLETED', result = 'null', batch = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
  WHERE j.id = ANY ($1::bigint[]);
 
 -- name: size

@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 DROP SCHEMA IF EXISTS floor CASCADE;
 CREATE SCHEMA floor;
 CREATE SEQUENCE floor.claim_seq;
-CREATE TABLE floor.jobs (LIKE unstuck.jobs INCLUDING ALL);
+CREATE TABLE floor.jobs (LIKE unstuck.jobs INCLUDING ALL) WITH (fillfactor = 50);
 CREATE TABLE floor.batches (LIKE unstuck.batches INCLUDING ALL);
 
 -- name: fill
