@@ -48,6 +48,7 @@ enum statement {
 				   payload, batch (NULL: in none), mark (where this claim ended, if the order of the
 				   queue has such places), run_order (ids as an array; NULL: as the rows come). The
 				   last three stand in one of the rows */
+	STMT_BEFORE_CLAIM,	/* -> nothing of interest; goes before a claim in its transaction. mapping_has() */
 	STMT_COMPLETE,		/* $1 ids, $2 bigint[] claim_ids, $3 text[] results (JSON), $4 W -> id of each stored */
 	STMT_COMPLETE_NULL,	/* $1 ids, $2 claim_ids, $3 W: the same where all results are null. mapping_has() */
 	STMT_COMPLETE_ALL,	/* the same, but an error (22012) unless every row was stored: before on_success */

@@ -15,7 +15,7 @@
 #include "words.h"
 
 static const char *const names[STATEMENTS] = {
-	[STMT_CLAIM] = "claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null", [STMT_FAIL] = "fail",
+	[STMT_CLAIM] = "claim", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null", [STMT_FAIL] = "fail",
 	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
 	[STMT_CLASSIFY] = "classify", [STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
 	[STMT_PROCESSING] = "processing", [STMT_AGELESS] = "ageless",
@@ -28,6 +28,8 @@ static const bool without_schema[STATEMENTS] = {
 
 /* An application's table has a claim for each row and no batches, and results go where its mapping says. */
 static const bool own_only[STATEMENTS] = { [STMT_FORGET] = true, [STMT_COMPLETE_NULL] = true };
+/* Nothing is known of the indexes of an application's table. */
+static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
 static const char *const shared[] = { "late", "keep_raws", "judged", "listed", "may_reset" };
@@ -353,7 +355,7 @@ static int fill_section(struct fill *f, const char *section)
 
 bool mapping_has(const struct mapping *m, enum statement s)
 {
-	return m->own || !own_only[s];
+	return m->own ? !mapped_only[s] : !own_only[s];
 }
 
 char *mapping_statement(const struct mapping *m, enum statement s, struct error *err)

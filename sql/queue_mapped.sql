@@ -13,6 +13,10 @@
 -- * every change of a state writes updated_at in the application's zone ({set_updated_at}), and
 --   notes the version of the row that it made (row_token: the transaction's own id is its xmin).
 
+-- name: before_claim
+-- Its plan is made with the limit known, by the table's own statistics: no one plan is right for all tables.
+SELECT set_config('plan_cache_mode', 'auto', true);
+
 -- name: claim
 -- Each of the ready statuses in turn takes what the ones before left of the limit. A row whose last
 -- claim ended for good (DONE, DEAD) was made ready by the application: it starts from nothing. The last join

@@ -8,8 +8,9 @@
 -- * every write checks the token (claim_id, worker_id) on the version of the row that it changes: the fence
 --   stands in the WHERE of the UPDATE, which PostgreSQL asks again when it had to wait for somebody;
 -- * rows of a batch are written in the order of the key, so that two batches cannot deadlock;
--- * a batch finds its rows by the key, one look-up a row whatever the statistics say: = ANY of the keys, or, where
---   each row is given something of its own, = ANY (ARRAY[x]), which can be searched by, as = can, but never hashed or merged;
+-- * a batch finds its rows by the key, one look-up a row whatever the statistics say: = ANY of the keys, or, where each
+--   row is given something of its own, = ANY (ARRAY[x]), which can be searched by, as = can, but never hashed or merged. The
+--   fence stands in CASE there, which leaves nothing else to search by;
 -- * running jobs are found by unstuck.batches or, claimed with few others, by jobs_alone. Whoever ends a
 --   run takes the batch off the row.
 
@@ -65,8 +66,9 @@ UPDATE unstuck.jobs AS j
    SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
        updated_at = statement_timestamp(), finished_at = statement_timestamp()
   FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS u(id, claim_id, result) ORDER BY 1) AS r
- WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
-   AND j.status IN ('PROCESSING', 'PENDING')
+ WHERE j.id = ANY (ARRAY[r.id])
+   AND CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+                 AND j.status IN ('PROCESSING', 'PENDING') THEN true END
 RETURNING j.id::text AS id
 
 -- name: complete
@@ -96,7 +98,7 @@ DELETE FROM unstuck.batches AS b WHERE b.queue = {queue} AND b.worker_id = $1::u
 
 -- name: fail
 WITH r AS MATERIALIZED (
-  SELECT r.id::bigint AS key, r.* FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
              AS r(id, claim_id, kind, error, delay, reason, raw)
    ORDER BY 1
 ), kept AS (
@@ -111,9 +113,12 @@ UPDATE unstuck.jobs AS j
        updated_at = clock_timestamp(),
        finished_at = CASE WHEN NOT {@again} THEN clock_timestamp() END
   FROM r
- WHERE j.id = ANY (ARRAY[r.key]) AND j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-   AND j.status = 'PROCESSING'
+ WHERE j.id = ANY (ARRAY[r.id]) AND {@running_still}
 RETURNING j.id::text AS id, j.status;
+
+-- name: running_still
+-- Of the holder $3 only.
+CASE WHEN j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING' THEN true END
 
 -- name: again
 (r.kind = 'later' OR r.kind = 'retry' AND j.failures + 1 < coalesce(j.max_attempts, {max_attempts}))
@@ -123,8 +128,7 @@ RETURNING j.id::text AS id, j.status;
 UPDATE unstuck.jobs AS j
    SET status = 'PENDING', batch = NULL, attempts = greatest(0, j.attempts - (NOT r.started)::int), updated_at = clock_timestamp()
   FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started) ORDER BY 1) AS r
- WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = {queue} AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-   AND j.status = 'PROCESSING'
+ WHERE j.id = ANY (ARRAY[r.id]) AND {@running_still}
 RETURNING j.id::text AS id;
 
 -- name: of_worker
@@ -148,7 +152,7 @@ SELECT r.id,
                                WHEN 'FAILED' THEN 'failed' ELSE 'cancelled' END
        END AS verdict
   FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.jobs AS j ON j.id = ANY (ARRAY[r.id]) AND j.queue = {queue};
+  LEFT JOIN LATERAL (SELECT i.* FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS j ON true;
 
 -- name: held
 SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j

@@ -209,7 +209,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	q->asked = 0;
 	claim_note_time(q, clock_now() - q->asked_at);
 	if (reply->outcome == DB_DONE) {
-		const PGresult *rows = reply->results[0];
+		const PGresult *rows = reply->results[reply->len - 1];
 		usec_t now = clock_now();
 		bool less = (uint32_t)PQntuples(rows) < asked;
 
@@ -243,6 +243,8 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 		params[2] = xstrdup(q->mark);
 	q->empty = false;
 	w->asked += n;
+	if (q->sql[STMT_BEFORE_CLAIM] != NULL)
+		db_request_add(r, q->sql[STMT_BEFORE_CLAIM], 0, NULL, NULL);
 	db_request_add(r, q->sql[STMT_CLAIM], 3, params, NULL);
 	db_send(w->db, r);
 }

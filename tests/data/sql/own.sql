@@ -43,8 +43,9 @@ UPDATE unstuck.jobs AS j
    SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
        updated_at = statement_timestamp(), finished_at = statement_timestamp()
   FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS u(id, claim_id, result) ORDER BY 1) AS r
- WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
-   AND j.status IN ('PROCESSING', 'PENDING')
+ WHERE j.id = ANY (ARRAY[r.id])
+   AND CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+                 AND j.status IN ('PROCESSING', 'PENDING') THEN true END
 RETURNING j.id::text AS id;
 
 -- complete_null
@@ -61,8 +62,9 @@ UPDATE unstuck.jobs AS j
    SET status = 'COMPLETED', result = r.result::jsonb, last_error = NULL, batch = NULL,
        updated_at = statement_timestamp(), finished_at = statement_timestamp()
   FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS u(id, claim_id, result) ORDER BY 1) AS r
- WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
-   AND j.status IN ('PROCESSING', 'PENDING')
+ WHERE j.id = ANY (ARRAY[r.id])
+   AND CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $4::uuid
+                 AND j.status IN ('PROCESSING', 'PENDING') THEN true END
 RETURNING j.id::text AS id
 )
 SELECT unnest(a.ids) AS id
@@ -71,7 +73,7 @@ SELECT unnest(a.ids) AS id
 
 -- fail
 WITH r AS MATERIALIZED (
-  SELECT r.id::bigint AS key, r.* FROM unnest($1::text[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::bytea[])
              AS r(id, claim_id, kind, error, delay, reason, raw)
    ORDER BY 1
 ), kept AS (
@@ -89,8 +91,7 @@ UPDATE unstuck.jobs AS j
        updated_at = clock_timestamp(),
        finished_at = CASE WHEN NOT (r.kind = 'later' OR r.kind = 'retry' AND j.failures + 1 < coalesce(j.max_attempts, 5)) THEN clock_timestamp() END
   FROM r
- WHERE j.id = ANY (ARRAY[r.key]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-   AND j.status = 'PROCESSING'
+ WHERE j.id = ANY (ARRAY[r.id]) AND CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING' THEN true END
 RETURNING j.id::text AS id, j.status;
 
 -- late
@@ -106,8 +107,7 @@ DELETE FROM unstuck.batches AS b WHERE b.queue = 'thumb''nails' AND b.worker_id 
 UPDATE unstuck.jobs AS j
    SET status = 'PENDING', batch = NULL, attempts = greatest(0, j.attempts - (NOT r.started)::int), updated_at = clock_timestamp()
   FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started) ORDER BY 1) AS r
- WHERE j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid
-   AND j.status = 'PROCESSING'
+ WHERE j.id = ANY (ARRAY[r.id]) AND CASE WHEN j.queue = 'thumb''nails' AND j.claim_id = r.claim_id AND j.worker_id = $3::uuid AND j.status = 'PROCESSING' THEN true END
 RETURNING j.id::text AS id;
 
 -- release_all
@@ -125,7 +125,7 @@ SELECT r.id,
                                WHEN 'FAILED' THEN 'failed' ELSE 'cancelled' END
        END AS verdict
   FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
-  LEFT JOIN unstuck.jobs AS j ON j.id = ANY (ARRAY[r.id]) AND j.queue = 'thumb''nails';
+  LEFT JOIN LATERAL (SELECT i.* FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = 'thumb''nails' OFFSET 0) AS j ON true;
 
 -- held
 SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j

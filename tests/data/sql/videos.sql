@@ -51,6 +51,9 @@ SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS p
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
 
+-- before_claim
+SELECT set_config('plan_cache_mode', 'auto', true);
+
 -- complete
 WITH r AS MATERIALIZED (
   SELECT u.id::bigint AS key, u.claim_id, u.result FROM unnest($1::text[], $2::bigint[], $3::text[]) AS u(id, claim_id, result)
