@@ -29,6 +29,7 @@ struct spool {
 	bool reserved;			/* the reserve file has its bytes, or needs none */
 	uint64_t room;
 	bool low, failing, broken;
+	bool gone;			/* the directory, and it could not be made again */
 	enum spool_health told;
 	char text[1024];		/* of the last failure */
 };
@@ -37,7 +38,7 @@ struct spool {
 
 enum spool_health spool_health(const struct spool *s)
 {
-	return s->broken ? SPOOL_BROKEN : s->failing ? SPOOL_FAILING : s->low ? SPOOL_LOW : SPOOL_FINE;
+	return s->broken ? SPOOL_BROKEN : s->failing || s->gone ? SPOOL_FAILING : s->low ? SPOOL_LOW : SPOOL_FINE;
 }
 
 /* Each change once. The text of LOW is made here, that of a failure where it happened. */
@@ -286,24 +287,28 @@ static int make_again(struct spool *s, struct error *err)
 static void restore_directory(struct spool *s)
 {
 	struct error why = ERROR_INIT;
-	bool made = make_again(s, &why) == 0;
+	bool made = make_again(s, &why) == 0, told = s->gone;
 
+	s->gone = !made;
+	if (told && !made)
+		return;
 	snprintf(s->text, sizeof s->text, "the directory of %.200s/%s has disappeared or was replaced: keep cleaners and other "
 	         "programs away from it; %s%.400s", s->path, s->in.name, made ? "it was made again, with all that still waits" :
 	         "it could not be made again: ", made ? "" : why.text);
 	s->failing = true;
 	s->told = SPOOL_FINE;
 	tell_health(s);
-	if (made)
-		s->failing = false;
+	s->failing = false;
 }
 
 void spool_check(struct spool *s)
 {
-	if (!is_in_place(s))
-		restore_directory(s);
-	else
+	if (is_in_place(s)) {
+		s->gone = false;
 		look_at_room(s);
+	} else {
+		restore_directory(s);
+	}
 	tell_health(s);
 }
 

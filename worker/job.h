@@ -78,10 +78,13 @@ struct job {
 	double progress;		/* serve: the last one told, 0 to 1 as a rule */
 	struct buf out;			/* stdout so far; serve: the result */
 	usec_t started_at;		/* serve: CLAIMED: since when it waits for a process */
+	usec_t ended_at;		/* ENDED */
 	usec_t end_at;			/* RUNNING: time limit; then when KILL follows; HELD: when to judge */
 	int status;			/* HELD: as waitpid() gave it */
 
 	struct outcome outcome;
+	uint64_t entry;			/* of the spool (keep.c); 0: none */
+	bool kept_back;			/* until that is sealed */
 	int sends;			/* times its outcome was written without an answer that settled it */
 };
 

@@ -11,6 +11,7 @@
 #include "checks.h"
 #include "cli.h"
 #include "daemon.h"
+#include "keep.h"
 #include "log.h"
 #include "log_syslog.h"
 #include "manage.h"
@@ -161,6 +162,14 @@ static size_t open_queues(struct queue **queues, const struct cli *cli, const st
 	return n;
 }
 
+static bool is_spool_needed(struct queue *const *queues, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (queue_spools_always(queues[i]->set))
+			return true;
+	return false;
+}
+
 /*
  * The lock first, by the caller, so that a second start is refused before anything is forked; as a daemon
  * it is written again, with the number of the process that stays. -1: go on; else the status to leave with.
@@ -210,6 +219,8 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 		goto out;
 	}
 	n = open_queues(queues, cli, set, &session, &err);
+	if (err.kind == ERR_NONE && n != 0)
+		keep_replay(set, is_spool_needed(queues, n), &session, &err);
 	session_close(&session);
 	if (err.kind != ERR_NONE)
 		goto out;

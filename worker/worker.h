@@ -24,6 +24,7 @@ struct counters {
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
+struct keep;
 struct notify;
 struct reload;
 struct cli;
@@ -42,6 +43,7 @@ struct worker {
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct reload *reload;
+	struct keep *keep;		/* keep.c: the spool */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
