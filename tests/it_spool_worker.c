@@ -198,6 +198,70 @@ START_TEST(a_mapped_result_is_replayed_with_its_on_success)
 }
 END_TEST
 
+/* ---- output files ---- */
+
+/* A paid answer that was printed and not yet judged is no result; it is not lost either. */
+START_TEST(what_a_handler_printed_outlives_a_killed_worker)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[queue mail]\nhandler = %s\n", script("deadly", "echo >> starts.txt; echo '{\"paid\": 1}'; kill -KILL $PPID; sleep 50"));
+	p = must_start(NULL, "unstuck-worker");
+	must_exit(p, 128 + SIGKILL, 10000);
+	must_happen(procs_alive() == 0, 5000);
+	ck_assert_uint_eq(entries(db, "unsealed"), 1);
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT reason || ' ' || convert_from(raw, 'UTF8') FROM unstuck.late_results", "unfinished {\"paid\": 1}\n");
+	must_equal(db, "SELECT status FROM unstuck.jobs", "PROCESSING");	/* for recover: nobody knows whether it was all */
+	ck_assert_uint_eq(entries(db, "unsealed"), 0);
+}
+END_TEST
+
+static const char *const floods[] = { "yes", "trap '' PIPE TERM; while :; do echo 0123456789012345678901234567890123456789; done" };
+
+START_TEST(who_prints_too_much_is_ended_before_the_disk_is_full)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[queue mail]\nhandler = %s\nmax_result = 64KB\n", script("flood", floods[_i]));
+	p = must_run(0, NULL, "unstuck-worker", "--drain");
+	ck_assert(proc_took(p) < 8);	/* well before force_delay */
+	must_equal(db, "SELECT status || failures FROM unstuck.jobs", "FAILED1");
+	must_equal(db, "SELECT reason || ' ' || octet_length(raw) FROM unstuck.late_results", "too_large 65536");
+}
+END_TEST
+
+START_TEST(what_a_grandchild_still_prints_belongs_to_the_result)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[queue mail]\nhandler = %s\n", script("parent", "printf '[1,'; (sleep 0.3; echo '2]') 2>&- &"));
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT status || ' ' || result FROM unstuck.jobs", "COMPLETED [1, 2]");
+}
+END_TEST
+
+/* The files are used again and again: nobody gets the words of another. */
+START_TEST(a_short_output_after_a_long_one_is_whole)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 60)");
+	settings(db, "[worker]\nconcurrency = 3\n[queue mail]\nhandler = %s\n",
+	         script("sizes", "[ $((UNSTUCK_JOB_ID % 2)) = 0 ] || exec seq -s, -f %.0f $((UNSTUCK_JOB_ID * 0)) 0; "
+	                         "printf '['; seq -s, 1 $((UNSTUCK_JOB_ID * 100)); echo ']'"));
+	must_run(0, NULL, "unstuck-worker", "-q", "--drain");
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND id % 2 = 0 AND jsonb_array_length(result) = id * 100", "30");
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND id % 2 = 1 AND result = '0'", "30");
+	ck_assert_uint_eq(entries(db, "unsealed") + entries(db, "sealed"), 0);
+}
+END_TEST
+
 /* ---- the disk ---- */
 
 START_TEST(a_directory_that_cannot_be_used_is_refused_where_it_is_needed)
@@ -291,6 +355,11 @@ int main(void)
 	tc = story_case(s, "worker");
 	tcase_add_loop_test(tc, results_outlive_a_killed_worker, 0, WAYS);
 	tcase_add_loop_test(tc, a_mapped_result_is_replayed_with_its_on_success, 0, WAYS);
+	tc = story_case(s, "output");
+	tcase_add_test(tc, what_a_handler_printed_outlives_a_killed_worker);
+	tcase_add_loop_test(tc, who_prints_too_much_is_ended_before_the_disk_is_full, 0, 2);
+	tcase_add_test(tc, what_a_grandchild_still_prints_belongs_to_the_result);
+	tcase_add_test(tc, a_short_output_after_a_long_one_is_whole);
 	tc = story_case(s, "disk");
 	tcase_add_test(tc, a_directory_that_cannot_be_used_is_refused_where_it_is_needed);
 	tcase_add_loop_test(tc, nothing_is_claimed_while_the_directory_is_gone_and_results_go_to_the_database, 0, WAYS);

@@ -98,6 +98,47 @@ static void seal(struct keep *k, struct job *j)
 	j->entry = spool_seal(k->spool, &r);
 }
 
+/* ---- output files ---- */
+
+int keep_out_open(struct worker *w, struct job *j, struct error *err)
+{
+	const struct queue_settings *set = j->queue->set;
+	const struct spool_record head = {
+		.kind = SPOOL_OUTPUT, .started = true, .text = set->output == OUTPUT_TEXT, .source = j->queue->map.source,
+		.queue = set->name, .job_id = j->id, .claim_id = j->claim_id, .worker_id = j->worker,
+		.attempt = (uint32_t)j->attempt, .at = clock_wall(),
+	};
+	int fd = -1;
+
+	if (w->keep->spool == NULL || !queue_spools_always(set))
+		return 0;
+	j->file = spool_out_open(w->keep->spool, &head, &fd, err);
+	return j->file != NULL ? fd : -1;
+}
+
+uint64_t keep_out_size(const struct job *j)
+{
+	return j->file != NULL ? spool_out_size(j->file) : 0;
+}
+
+bool keep_out_held(const struct job *j)
+{
+	return j->file != NULL && spool_out_held(j->file);
+}
+
+int keep_out_read(struct job *j, uint64_t most, struct error *err)
+{
+	return spool_out_read(j->file, &j->out, most, err);
+}
+
+/* Its job is sealed, stored or given back: what was printed is kept there, or worth nothing. */
+static void out_done(const struct keep *k, struct job *j)
+{
+	if (j->file != NULL)
+		spool_out_done(k->spool, j->file);
+	j->file = NULL;
+}
+
 /* ---- what is held back ---- */
 
 static void let_go(struct keep *k, struct job *j)
@@ -113,8 +154,10 @@ static void on_sealed(void *arg, uint64_t upto)
 	struct keep *k = arg;
 	struct job *j;
 
-	while ((j = TAILQ_FIRST(&k->held)) != NULL && j->entry <= upto)
+	while ((j = TAILQ_FIRST(&k->held)) != NULL && j->entry <= upto) {
+		out_done(k, j);
 		let_go(k, j);
+	}
 	worker_changed(k->w);
 }
 
@@ -164,6 +207,7 @@ void keep_forget(struct worker *w, struct job *j)
 		TAILQ_REMOVE(&k->held, j, link);
 		j->queue->keeping--;
 	}
+	out_done(k, j);
 	if (j->entry != 0)
 		spool_done(k->spool, j->entry);
 	j->entry = 0;

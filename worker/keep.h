@@ -26,6 +26,15 @@ int keep_replay(const struct settings *set, bool needed, struct session *session
 int keep_open(struct worker *w, struct error *err);
 void keep_close(struct worker *w);	/* before the jobs are freed: what is sealed stays on the disk */
 
+/*
+ * The stdout of a child, where its queue's results are to be on the disk first: to be closed by the caller. 0: a pipe
+ * will do. -1: it must not be started.
+ */
+int keep_out_open(struct worker *w, struct job *j, struct error *err);
+uint64_t keep_out_size(const struct job *j);
+bool keep_out_held(const struct job *j);	/* somebody still prints into it */
+int keep_out_read(struct job *j, uint64_t most, struct error *err);	/* into j->out */
+
 /* ENDED. true: it is held back, and store_sealed() follows. */
 bool keep_take(struct worker *w, struct job *j);
 /* Settled, or of no interest any more: nothing of it is to stay on the disk. */

@@ -484,7 +484,7 @@ enum exit_status worker_run(const struct settings *set, struct queue **queues, s
 {
 	struct worker w = {
 		.set = set, .opt = opt, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
-		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
+		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .look_at = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
 	};
 	enum exit_status status = EXIT_FAILED;
 

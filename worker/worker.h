@@ -52,6 +52,7 @@ struct worker {
 	size_t jobs_len;
 	size_t running;			/* jobs that a handler works on (exec.c, serve.c) */
 	usec_t next_end;		/* the earliest end_at of all jobs (exec.c) */
+	usec_t look_at;			/* at the sizes of output files (exec.c) */
 	size_t held;			/* jobs HELD (handler.c), and when the first is to be judged */
 	usec_t held_until;
 	bool idle_killed;		/* the stop had to kill a process that held no job (serve.c) */
