@@ -21,7 +21,7 @@
 
 struct spool {
 	struct spool_options opt;
-	char *path;
+	char *path, *database;
 	int base;
 	struct spool_instance in;
 	struct spool_log *log;
@@ -140,6 +140,8 @@ static int open_parts(struct spool *s, struct error *err)
 	s->base = spool_base_open(s->path, true, NULL, err);
 	if (s->base < 0 || spool_instance_create(&s->in, s->base, err) < 0)
 		return -1;
+	if (s->database != NULL && spool_instance_set_database(&s->in, s->database, err) < 0)
+		return -1;
 	s->log = spool_log_new(s->in.dir, spool_seed(s->in.name), io, &events, err);
 	if (s->log == NULL)
 		return -1;
@@ -159,6 +161,7 @@ static void release(struct spool *s)
 	if (s->base >= 0)
 		close(s->base);
 	free(s->path);
+	free(s->database);
 	free(s);
 }
 
@@ -168,6 +171,7 @@ struct spool *spool_open(const struct spool_options *o, struct error *err)
 
 	s->opt = *o;
 	s->path = xstrdup(o->dir);
+	s->database = o->database != NULL ? xstrdup(o->database) : NULL;
 	s->base = -1;
 	s->in = (struct spool_instance)SPOOL_INSTANCE_INIT;
 	if (open_parts(s, err) == 0)
@@ -269,7 +273,8 @@ static int make_again(struct spool *s, struct error *err)
 	if (base < 0)
 		return -1;
 	memcpy(in.name, s->in.name, sizeof in.name);
-	if (spool_instance_recreate(&in, base, err) < 0) {
+	if (spool_instance_recreate(&in, base, err) < 0
+	    || (s->database != NULL && spool_instance_set_database(&in, s->database, err) < 0)) {
 		spool_instance_close(&in);
 		close(base);
 		return -1;

@@ -45,6 +45,7 @@ enum spool_health {
 
 struct spool_options {
 	const char *dir;
+	const char *database;	/* as replay_database() tells it; NULL: not known */
 	uint64_t reserve;	/* bytes kept for what is under way; 0: none */
 	/* Entries up to and including this number are on the disk. From within spool_advance() and spool_sync(). */
 	void (*sealed)(void *arg, uint64_t upto);

@@ -198,6 +198,34 @@ START_TEST(a_mapped_result_is_replayed_with_its_on_success)
 }
 END_TEST
 
+/* Two applications on one host, and nobody set spool_dir. */
+START_TEST(results_of_another_database_are_left_for_its_own_worker)
+{
+	struct testdb *db = must_have_db(), *other = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[queue mail]\nhandler = %s\n", handler("exec"));
+	p = must_start(NULL, "unstuck-worker");
+	must_happen(starts() == 1, 10000);
+	server_stop();
+	must_say(p, "event=db_lost");
+	write_file("on", "");
+	must_say(p, "event=spooled results=1");
+	proc_signal(p, SIGKILL);
+	must_exit(p, 128 + SIGKILL, 5000);
+	server_start();
+	p = must_run(0, NULL, "unstuck-worker", "-d", other->url, "--drain");
+	ck_assert_ptr_nonnull(strstr(proc_err(p), "is of another database and stays"));
+	must_equal(other, "SELECT count(*) FROM unstuck.late_results", "0");
+	ck_assert_uint_eq(entries(db, "sealed"), 1);
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT status || attempts FROM unstuck.jobs", "COMPLETED1");
+	ck_assert_uint_eq(entries(db, "sealed"), 0);
+	must_run(0, NULL, "rmdir", "spool");	/* nothing is left of either */
+}
+END_TEST
+
 /* ---- output files ---- */
 
 /* A paid answer that was printed and not yet judged is no result; it is not lost either. */
@@ -355,6 +383,7 @@ int main(void)
 	tc = story_case(s, "worker");
 	tcase_add_loop_test(tc, results_outlive_a_killed_worker, 0, WAYS);
 	tcase_add_loop_test(tc, a_mapped_result_is_replayed_with_its_on_success, 0, WAYS);
+	tcase_add_test(tc, results_of_another_database_are_left_for_its_own_worker);
 	tc = story_case(s, "output");
 	tcase_add_test(tc, what_a_handler_printed_outlives_a_killed_worker);
 	tcase_add_loop_test(tc, who_prints_too_much_is_ended_before_the_disk_is_full, 0, 2);

@@ -333,7 +333,7 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 static int open_spool(struct keep *k, struct error *err)
 {
 	const struct spool_options options = {
-		.dir = k->w->set->spool_dir, .reserve = reserve_of(k->w), .sealed = on_sealed, .changed = on_changed, .arg = k,
+		.dir = k->w->set->spool_dir, .database = k->w->opt->database, .reserve = reserve_of(k->w), .sealed = on_sealed, .changed = on_changed, .arg = k,
 	};
 
 	k->spool = spool_open(&options, err);

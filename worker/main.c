@@ -17,6 +17,7 @@
 #include "manage.h"
 #include "pidfile.h"
 #include "reload.h"
+#include "replay.h"
 #include "signals.h"
 #include "words.h"
 #include "worker.h"
@@ -201,6 +202,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 	struct queue **queues = xcalloc(set->queues_len + 1, sizeof(struct queue *));
 	struct session session = { .conn = NULL };
 	struct error err = ERROR_INIT;
+	char *database = NULL;
 	size_t n = 0;
 	int status = EXIT_SETTINGS;
 
@@ -221,6 +223,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 	n = open_queues(queues, cli, set, &session, &err);
 	if (err.kind == ERR_NONE && n != 0)
 		keep_replay(set, is_spool_needed(queues, n), &session, &err);
+	wo.database = database = replay_database(&session);
 	session_close(&session);
 	if (err.kind != ERR_NONE)
 		goto out;
@@ -237,6 +240,7 @@ out:
 		status = (int)error_exit_status(&err);
 	}
 	session_close(&session);
+	free(database);
 	for (size_t i = 0; i < n; i++)
 		queue_free(queues[i]);
 	free(queues);

@@ -100,6 +100,7 @@ struct worker_options {
 	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
 	const struct cli *cli;		/* where the settings came from, and come from again */
 	bool (*wanted)(const struct cli *cli, const char *queue);
+	const char *database;		/* as replay_database() tells it */
 	void (*ready)(void);		/* claims can be made, for the first time */
 };
 enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,
