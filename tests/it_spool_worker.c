@@ -198,6 +198,64 @@ START_TEST(a_mapped_result_is_replayed_with_its_on_success)
 }
 END_TEST
 
+/* The living one recovers the rows of the dead one; first it stores what that left. */
+START_TEST(a_sibling_stores_what_a_killed_worker_left_before_it_recovers)
+{
+	struct testdb *db = must_have_db();
+	struct proc *dead, *heir;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail'), unstuck.enqueue('mail')");
+	settings(db, "[worker]\nconcurrency = 2\nheartbeat = 100ms\nworker_timeout = 400ms\nrecover_every = 200ms\n[queue mail]\nhandler = %s\n",
+	         handler("exec"));
+	dead = must_start(NULL, "unstuck-worker");
+	must_happen(starts() == 2, 10000);
+	heir = must_start(NULL, "unstuck-worker");
+	must_become(db, "SELECT count(*) FROM unstuck.workers", "2", 5000);
+	proc_signal(heir, SIGSTOP);	/* so that it is not the first to find the database again */
+	server_stop();
+	must_say(dead, "event=db_lost");
+	write_file("on", "");
+	must_say(dead, "event=spooled results=2");
+	proc_signal(dead, SIGKILL);
+	must_exit(dead, 128 + SIGKILL, 5000);
+	server_start();
+	proc_signal(heir, SIGCONT);
+	must_say(heir, "event=replayed dead=1 records=2 stored=2");
+	must_become(db, "SELECT count(*) || ' ' || sum(attempts + recoveries) FROM unstuck.jobs WHERE status = 'COMPLETED'", "2 2", 10000);
+	ck_assert_uint_eq(starts(), 2);
+	proc_signal(heir, SIGTERM);
+	must_exit(heir, 0, 5000);
+}
+END_TEST
+
+START_TEST(a_worker_that_dies_beside_a_living_one_loses_nothing)
+{
+	struct testdb *db = must_have_db();
+	PGconn *locker = testdb_connect(db);
+	struct proc *dead, *heir;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[worker]\nheartbeat = 100ms\nworker_timeout = 600ms\nrecover_every = 200ms\n[queue mail]\nhandler = %s\n", handler("exec"));
+	dead = must_start(NULL, "unstuck-worker");
+	must_happen(starts() == 1, 10000);
+	heir = must_start(NULL, "unstuck-worker");
+	must_become(db, "SELECT count(*) FROM unstuck.workers", "2", 5000);
+	PQclear(PQexec(locker, "BEGIN; SELECT FROM unstuck.jobs FOR UPDATE"));
+	write_file("on", "");
+	must_happen(entries(db, "sealed") == 1, 10000);
+	proc_signal(heir, SIGSTOP);	/* until the old connection is gone: it would store the result */
+	proc_signal(dead, SIGKILL);
+	must_exit(dead, 128 + SIGKILL, 5000);
+	kill_backends(db, "wait_event_type = 'Lock'");
+	must_become(db, "SELECT count(*) FROM pg_locks WHERE NOT granted", "0", 5000);
+	PQfinish(locker);
+	proc_signal(heir, SIGCONT);
+	must_become(db, "SELECT status || attempts || recoveries || failures FROM unstuck.jobs", "COMPLETED100", 20000);
+	must_say(heir, "event=replayed dead=1 records=1");
+	ck_assert_uint_eq(starts(), 1);
+}
+END_TEST
+
 /* Two applications on one host, and nobody set spool_dir. */
 START_TEST(results_of_another_database_are_left_for_its_own_worker)
 {
@@ -383,6 +441,8 @@ int main(void)
 	tc = story_case(s, "worker");
 	tcase_add_loop_test(tc, results_outlive_a_killed_worker, 0, WAYS);
 	tcase_add_loop_test(tc, a_mapped_result_is_replayed_with_its_on_success, 0, WAYS);
+	tcase_add_test(tc, a_sibling_stores_what_a_killed_worker_left_before_it_recovers);
+	tcase_add_test(tc, a_worker_that_dies_beside_a_living_one_loses_nothing);
 	tcase_add_test(tc, results_of_another_database_are_left_for_its_own_worker);
 	tc = story_case(s, "output");
 	tcase_add_test(tc, what_a_handler_printed_outlives_a_killed_worker);

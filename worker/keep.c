@@ -12,16 +12,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "replay.h"
 #include "spool.h"
+#include "spool_dir.h"
 #include "store.h"
 
 #define OUTAGE_AFTER (1 * SEC)		/* the database takes results within this, or they go to the disk as well */
 #define LOOK_EVERY (250 * MSEC)		/* for those that wait */
 #define CHECK_EVERY (1 * SEC)		/* the directory and its room */
 #define OPEN_PAUSE (10 * SEC)		/* between tries to have a spool after all */
+#define ADOPT_PAUSE (5 * MINUTE)	/* after a replay that left something */
 #define RESERVE_LEAST ((uint64_t)4 << 20)
 #define RESERVE_MOST ((uint64_t)64 << 20)
 
@@ -32,6 +35,7 @@ struct keep {
 	struct jobs held;		/* in the order of their entries */
 	bool fails;			/* it cannot write: nothing is held back */
 	usec_t look_at, check_at, open_at;
+	usec_t adopt_at;		/* not before: what is left could not be stored */
 	bool told;			/* that results wait longer than they should */
 };
 
@@ -70,6 +74,57 @@ int keep_replay(const struct settings *set, bool needed, struct session *session
 		return cannot_be_used(err, &why);
 	log_event(LOG_WARNING, "replay_failed", LS("error", why.text), LS("next", "what dead workers left there stays"));
 	return 0;
+}
+
+/* Of this database, as far as is known. */
+static bool is_dead(const struct keep *k, int base, const char *name)
+{
+	struct spool_instance in;
+	bool dead = false;
+
+	if (spool_instance_open(&in, base, name, NULL) == 0 && !spool_instance_alive(&in)) {
+		char *database = spool_instance_database(&in);
+
+		dead = database == NULL || k->w->opt->database == NULL || strcmp(database, k->w->opt->database) == 0;
+		free(database);
+	}
+	spool_instance_close(&in);
+	return dead;
+}
+
+static bool has_dead(const struct keep *k)
+{
+	struct spool_names names;
+	bool missing, dead = false;
+	int base = spool_base_open(k->w->set->spool_dir, false, &missing, NULL);
+
+	if (base >= 0 && spool_names_read(&names, base, "", NULL) == 0) {
+		for (size_t i = 0; i < names.len && !dead; i++)
+			dead = is_dead(k, base, names.v[i]);
+		spool_names_release(&names);
+	}
+	if (base >= 0)
+		close(base);
+	return dead;
+}
+
+bool keep_adopt(struct worker *w)
+{
+	struct session session = { .conn = NULL };
+	struct keep *k = w->keep;
+	struct error err = ERROR_INIT;
+	usec_t now = clock_now();
+
+	if (now < k->adopt_at || !has_dead(k))
+		return true;
+	if (session_open(&session, w->set->database_url, "unstuck-worker", &err) == 0)
+		keep_replay(w->set, false, &session, &err);
+	session_close(&session);
+	if (err.kind != ERR_NONE)
+		log_event(LOG_WARNING, "replay_failed", LS("error", err.text), LS("next", "tried again before anything is recovered"));
+	else if (has_dead(k))
+		k->adopt_at = now + ADOPT_PAUSE;
+	return err.kind == ERR_NONE;
 }
 
 /* ---- records ---- */
@@ -410,6 +465,10 @@ usec_t keep_advance(struct worker *w, usec_t now)
 	struct keep *k = w->keep;
 	usec_t next;
 
+	if (w->adopt_due && db_is_ready(w->db)) {
+		w->adopt_due = false;
+		keep_adopt(w);
+	}
 	if (k->spool == NULL)
 		return try_to_open(k, now);
 	if (now >= k->check_at) {

@@ -22,6 +22,12 @@ struct session;
  */
 int keep_replay(const struct settings *set, bool needed, struct session *session, struct error *err);
 
+/*
+ * The same while the worker runs: what others on this host left that died meanwhile, before their rows are recovered, and after
+ * an outage. The loop stands still for it, so only where there is something. false: the database did not let us; recover nothing now.
+ */
+bool keep_adopt(struct worker *w);
+
 /* Starts a thread: after daemon(). -1: a queue of ours needs the spool and there can be none. */
 int keep_open(struct worker *w, struct error *err);
 void keep_close(struct worker *w);	/* before the jobs are freed: what is sealed stays on the disk */

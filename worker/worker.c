@@ -384,6 +384,7 @@ static void on_db_ready(void *arg)
 
 	if (w->db_complained)
 		log_event(LOG_INFO, "db_back", LN("results_waiting", store_waiting(w)));
+	w->adopt_due = w->db_complained;
 	w->db_complained = false;
 	presence_connected(w);
 	claim_wake(w, NULL);

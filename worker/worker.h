@@ -44,6 +44,7 @@ struct worker {
 	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
+	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
