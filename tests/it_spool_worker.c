@@ -293,7 +293,7 @@ START_TEST(what_a_handler_printed_outlives_a_killed_worker)
 	struct proc *p;
 
 	must_sql(db, "SELECT unstuck.enqueue('mail')");
-	settings(db, "[queue mail]\nhandler = %s\n", script("deadly", "echo >> starts.txt; echo '{\"paid\": 1}'; kill -KILL $PPID; sleep 50"));
+	settings(db, "[queue mail]\nhandler = %s\n", script("deadly", "echo >> starts.txt; echo '{\"paid\": 1}'; kill -KILL $PPID; exec sleep 50"));
 	p = must_start(NULL, "unstuck-worker");
 	must_exit(p, 128 + SIGKILL, 10000);
 	must_happen(procs_alive() == 0, 5000);
