@@ -21,6 +21,7 @@ struct work {
 	struct replay *r;
 	struct replay_store *store;
 	struct spool_instance in;
+	char *database;			/* NULL: not known */
 	const char *file;
 	int64_t *claims;		/* of the sealed records of this instance */
 	size_t claims_len;
@@ -155,6 +156,31 @@ static int replay_instance(struct work *w, struct error *err)
 	return 0;
 }
 
+/* A standby that takes over is the same one; a copy is not. */
+char *replay_database(struct session *s)
+{
+	struct error why = ERROR_INIT;
+	char *text = NULL;
+
+	session_value(s, &why, &text, "SELECT c.system_identifier || '/' || d.oid FROM pg_control_system() AS c, pg_database AS d"
+	              " WHERE d.datname = current_database()", 0, NULL);
+	return text;
+}
+
+static bool is_ours(const struct work *w)
+{
+	char *database = spool_instance_database(&w->in);
+	bool ours = database == NULL || w->database == NULL || strcmp(database, w->database) == 0;
+
+	if (!ours) {
+		w->r->count.elsewhere++;
+		replay_tell(w->r, "%s/%s is of another database and stays; when that one has become this one, remove its file %s", w->r->dir,
+		            w->in.name, SPOOL_DATABASE);
+	}
+	free(database);
+	return ours;
+}
+
 static int replay_all(struct work *w, int base, const struct spool_names *names, struct error *err)
 {
 	int rc = 0;
@@ -162,7 +188,7 @@ static int replay_all(struct work *w, int base, const struct spool_names *names,
 	for (size_t i = 0; i < names->len && !replay_store_lost(w->store); i++) {
 		size_t before = w->r->count.records;
 
-		if (spool_instance_open(&w->in, base, names->v[i], err) == 0 && spool_instance_lock(&w->in)) {
+		if (spool_instance_open(&w->in, base, names->v[i], err) == 0 && spool_instance_lock(&w->in) && is_ours(w)) {
 			rc |= replay_instance(w, err);
 			w->r->count.instances += w->r->count.records > before;
 			if (!replay_store_lost(w->store))
@@ -183,6 +209,7 @@ int replay_run(struct replay *r, struct error *err)
 	r->count = (struct replay_counts){ 0 };
 	if (base < 0)
 		return missing ? 0 : -1;
+	w.database = replay_database(r->session);
 	w.store = replay_store_new(r, err);
 	if (spool_names_read(&names, base, "", err) == 0) {
 		rc = replay_all(&w, base, &names, err);
@@ -190,6 +217,7 @@ int replay_run(struct replay *r, struct error *err)
 	}
 	replay_store_free(w.store);
 	free(w.claims);
+	free(w.database);
 	close(base);
 	return rc;
 }

@@ -14,6 +14,8 @@
  * fails its job for good and its bytes are kept. Results go many to a transaction; what such a one does
  * not store is a transaction of its own, as is everything else.
  *
+ * An instance of another database is left alone: two may be worked on from one host.
+ *
  * What cannot be stored now (its queue is not in the settings, the server refuses for the moment) stays
  * in its file. A file with nothing left is removed, one with bytes that are no record is
  * renamed to damaged.<file>, an instance with nothing left is removed.
@@ -37,6 +39,7 @@ struct replay_counts {
 	size_t dropped;		/* nothing of value: a failure or a release that came too late, output without a byte */
 	size_t kept;		/* could not be stored now */
 	size_t running;		/* output of a process that still runs */
+	size_t elsewhere;	/* dead instances of another database */
 	size_t damaged;		/* stretches of bytes that are no record */
 };
 
@@ -48,6 +51,9 @@ struct replay {
 	void *arg;
 	struct replay_counts count;
 };
+
+/* What tells this database from every other, for spool_open(); the caller frees. NULL: the server does not tell. */
+char *replay_database(struct session *s);
 
 /* -1: the directory cannot be read, or the database went away (ERR_NO_DB); counts say how far it came. */
 int replay_run(struct replay *r, struct error *err);

@@ -57,6 +57,11 @@ static void release_rows(void *base, bool queue)
 			setting_release(&setting_rows[i], base);
 }
 
+bool queue_spools_always(const struct queue_settings *q)
+{
+	return q->spool == SPOOL_ALWAYS || (q->spool == SPOOL_DEFAULT && q->mode == MODE_EXEC);
+}
+
 struct queue_settings *settings_queue(struct settings *s, const char *name)
 {
 	for (size_t i = 0; i < s->queues_len; i++)

@@ -121,6 +121,9 @@ int settings_check_value(const char *key, const char *value, struct error *err);
 /* One problem for each setting in use that this version cannot do. For the worker only. */
 void settings_check_available(const struct settings *s, struct problems *problems);
 
+/* A result is on the disk before the database is tried: asked for, or the default of its mode. */
+bool queue_spools_always(const struct queue_settings *q);
+
 struct queue_settings *settings_queue(struct settings *s, const char *name);	/* NULL: none */
 /* A queue with all defaults that belongs to no file (ad hoc recover). Freed with settings_release. */
 struct queue_settings *settings_add_queue(struct settings *s, const char *name);

@@ -21,7 +21,7 @@
 
 struct spool {
 	struct spool_options opt;
-	char *path;
+	char *path, *database;
 	int base;
 	struct spool_instance in;
 	struct spool_log *log;
@@ -29,6 +29,7 @@ struct spool {
 	bool reserved;			/* the reserve file has its bytes, or needs none */
 	uint64_t room;
 	bool low, failing, broken;
+	bool gone;			/* the directory, and it could not be made again */
 	enum spool_health told;
 	char text[1024];		/* of the last failure */
 };
@@ -37,7 +38,7 @@ struct spool {
 
 enum spool_health spool_health(const struct spool *s)
 {
-	return s->broken ? SPOOL_BROKEN : s->failing ? SPOOL_FAILING : s->low ? SPOOL_LOW : SPOOL_FINE;
+	return s->broken ? SPOOL_BROKEN : s->failing || s->gone ? SPOOL_FAILING : s->low ? SPOOL_LOW : SPOOL_FINE;
 }
 
 /* Each change once. The text of LOW is made here, that of a failure where it happened. */
@@ -139,6 +140,8 @@ static int open_parts(struct spool *s, struct error *err)
 	s->base = spool_base_open(s->path, true, NULL, err);
 	if (s->base < 0 || spool_instance_create(&s->in, s->base, err) < 0)
 		return -1;
+	if (s->database != NULL && spool_instance_set_database(&s->in, s->database, err) < 0)
+		return -1;
 	s->log = spool_log_new(s->in.dir, spool_seed(s->in.name), io, &events, err);
 	if (s->log == NULL)
 		return -1;
@@ -158,6 +161,7 @@ static void release(struct spool *s)
 	if (s->base >= 0)
 		close(s->base);
 	free(s->path);
+	free(s->database);
 	free(s);
 }
 
@@ -167,6 +171,7 @@ struct spool *spool_open(const struct spool_options *o, struct error *err)
 
 	s->opt = *o;
 	s->path = xstrdup(o->dir);
+	s->database = o->database != NULL ? xstrdup(o->database) : NULL;
 	s->base = -1;
 	s->in = (struct spool_instance)SPOOL_INSTANCE_INIT;
 	if (open_parts(s, err) == 0)
@@ -268,7 +273,8 @@ static int make_again(struct spool *s, struct error *err)
 	if (base < 0)
 		return -1;
 	memcpy(in.name, s->in.name, sizeof in.name);
-	if (spool_instance_recreate(&in, base, err) < 0) {
+	if (spool_instance_recreate(&in, base, err) < 0
+	    || (s->database != NULL && spool_instance_set_database(&in, s->database, err) < 0)) {
 		spool_instance_close(&in);
 		close(base);
 		return -1;
@@ -286,24 +292,28 @@ static int make_again(struct spool *s, struct error *err)
 static void restore_directory(struct spool *s)
 {
 	struct error why = ERROR_INIT;
-	bool made = make_again(s, &why) == 0;
+	bool made = make_again(s, &why) == 0, told = s->gone;
 
+	s->gone = !made;
+	if (told && !made)
+		return;
 	snprintf(s->text, sizeof s->text, "the directory of %.200s/%s has disappeared or was replaced: keep cleaners and other "
 	         "programs away from it; %s%.400s", s->path, s->in.name, made ? "it was made again, with all that still waits" :
 	         "it could not be made again: ", made ? "" : why.text);
 	s->failing = true;
 	s->told = SPOOL_FINE;
 	tell_health(s);
-	if (made)
-		s->failing = false;
+	s->failing = false;
 }
 
 void spool_check(struct spool *s)
 {
-	if (!is_in_place(s))
-		restore_directory(s);
-	else
+	if (is_in_place(s)) {
+		s->gone = false;
 		look_at_room(s);
+	} else {
+		restore_directory(s);
+	}
 	tell_health(s);
 }
 

@@ -45,6 +45,7 @@ enum spool_health {
 
 struct spool_options {
 	const char *dir;
+	const char *database;	/* as replay_database() tells it; NULL: not known */
 	uint64_t reserve;	/* bytes kept for what is under way; 0: none */
 	/* Entries up to and including this number are on the disk. From within spool_advance() and spool_sync(). */
 	void (*sealed)(void *arg, uint64_t upto);
@@ -94,7 +95,7 @@ struct spool_out;
  */
 MUST_CHECK struct spool_out *spool_out_open(struct spool *s, const struct spool_record *r, int *fd, struct error *err);
 uint64_t spool_out_size(const struct spool_out *o);	/* bytes printed so far */
-int spool_out_read(const struct spool_out *o, struct buf *into, struct error *err);	/* all of them, appended */
+int spool_out_read(const struct spool_out *o, struct buf *into, uint64_t most, struct error *err);	/* the first, appended */
 /* A process still has it as its stdout: a child, or a grandchild that it left. */
 bool spool_out_held(const struct spool_out *o);
 /* Its job's entry is sealed or stored, or nothing was worth keeping: the file is free. */

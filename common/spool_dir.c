@@ -192,7 +192,7 @@ static bool is_empty(int dir)
 	if (spool_names_read(&all, dir, "", NULL) < 0)
 		return false;
 	for (size_t i = 0; i < all.len; i++)
-		empty = empty && strcmp(all.v[i], SPOOL_LOCK) == 0;
+		empty = empty && (strcmp(all.v[i], SPOOL_LOCK) == 0 || strcmp(all.v[i], SPOOL_DATABASE) == 0);
 	spool_names_release(&all);
 	return empty;
 }
@@ -202,6 +202,7 @@ bool spool_instance_remove(struct spool_instance *in, int base)
 	unlinkat(in->dir, SPOOL_RESERVE, 0);
 	if (!is_empty(in->dir))
 		return false;
+	unlinkat(in->dir, SPOOL_DATABASE, 0);
 	unlinkat(in->dir, SPOOL_LOCK, 0);
 	return unlinkat(base, in->name, AT_REMOVEDIR) == 0;
 }
@@ -213,6 +214,29 @@ void spool_instance_close(struct spool_instance *in)
 	if (in->lock >= 0)
 		close(in->lock);
 	in->dir = in->lock = -1;
+}
+
+int spool_instance_set_database(const struct spool_instance *in, const char *database, struct error *err)
+{
+	int fd = openat(in->dir, SPOOL_DATABASE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bool written = fd >= 0 && write(fd, database, strlen(database)) == (ssize_t)strlen(database) && fsync(fd) == 0;
+
+	if (!written)
+		fail_at(in, "write which database it is for into", err);
+	if (fd >= 0)
+		close(fd);
+	return written ? 0 : -1;
+}
+
+char *spool_instance_database(const struct spool_instance *in)
+{
+	int fd = spool_file_open(in->dir, SPOOL_DATABASE, O_RDONLY);
+	char text[SPOOL_DATABASE_MAX];
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 ? xstrndup(text, (size_t)n) : NULL;
 }
 
 /* ---- names and files ---- */

@@ -5,6 +5,7 @@
  *     <instance>/                 0700, a random uuid: one process from its start to its end
  *       lock                      held by flock as long as that process lives
  *       reserve                   space that is kept for the results that are under way
+ *       database                  which one the results are for (replay_database())
  *       segment.<n>  out.<n>      records; see spool.h
  *       damaged.<file>            what could not be read, moved aside by a replay
  *
@@ -22,6 +23,8 @@
 #define SPOOL_INSTANCE_LEN 36
 #define SPOOL_LOCK "lock"
 #define SPOOL_RESERVE "reserve"
+#define SPOOL_DATABASE "database"
+#define SPOOL_DATABASE_MAX 200
 
 /*
  * The descriptor of spool_dir. make: it is created with its parents. Without, *missing tells that
@@ -46,6 +49,9 @@ bool spool_instance_alive(const struct spool_instance *in);
 /* Remove lock, reserve and directory. false: something else is in it, nothing was removed but the reserve. */
 bool spool_instance_remove(struct spool_instance *in, int base);
 void spool_instance_close(struct spool_instance *in);
+/* Which database it is for. Reading: the caller frees; NULL: nobody said. */
+int spool_instance_set_database(const struct spool_instance *in, const char *database, struct error *err);
+char *spool_instance_database(const struct spool_instance *in);
 
 /* Names in a directory that begin so, sorted, "." and ".." left out. At most SPOOL_NAMES_MAX. */
 #define SPOOL_NAMES_MAX 100000

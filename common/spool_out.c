@@ -202,9 +202,11 @@ uint64_t spool_out_size(const struct spool_out *o)
 	return fstat(o->fd, &st) == 0 && st.st_size > o->start ? (uint64_t)(st.st_size - o->start) : 0;
 }
 
-int spool_out_read(const struct spool_out *o, struct buf *into, struct error *err)
+int spool_out_read(const struct spool_out *o, struct buf *into, uint64_t most, struct error *err)
 {
-	return spool_read_bytes(into, o->fd, (uint64_t)o->start, spool_out_size(o), err);
+	uint64_t size = spool_out_size(o);
+
+	return spool_read_bytes(into, o->fd, (uint64_t)o->start, size < most ? size : most, err);
 }
 
 bool spool_out_held(const struct spool_out *o)

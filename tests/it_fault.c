@@ -194,7 +194,7 @@ START_TEST(a_stop_without_the_database_ends_in_time_and_says_what_is_open)
 	must_say(p, "event=stopping");
 	proc_signal(p, SIGTERM);
 	must_exit(p, 75, 15000);
-	ck_assert_ptr_nonnull(strstr(proc_err(p), "event=result_not_stored queue=mail job=1"));
+	ck_assert_ptr_nonnull(strstr(proc_err(p), "event=spooled results=1"));
 	ck_assert_ptr_nonnull(strstr(proc_err(p), "results=forced/"));
 	server_start();
 }

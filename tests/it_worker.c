@@ -457,7 +457,7 @@ START_TEST(a_full_process_table_releases_the_job_and_goes_on)
 
 	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 6)");
 	settings(db, "[worker]\nconcurrency = 6\n[queue mail]\nhandler = sleep 0.2\n");
-	struct proc *p = must_run(0, NULL, "sh", "-c", story_text("ulimit -n 18; exec %s --drain", build_path("unstuck-worker")));
+	struct proc *p = must_run(0, NULL, "sh", "-c", story_text("ulimit -n 26; exec %s --drain", build_path("unstuck-worker")));
 	ck_assert_ptr_nonnull(strstr(proc_err(p), "event=handler_not_started"));
 	must_equal(db, "SELECT count(*) || ' ' || sum(attempts) || ' ' || sum(failures) FROM unstuck.jobs WHERE status = 'COMPLETED'", "6 6 0");
 }

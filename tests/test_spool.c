@@ -739,7 +739,7 @@ START_TEST(a_directory_that_disappears_is_made_again)
 	seal(s, "22", "{\"b\": [1, 2]}");
 	must_flush(s);
 	ck_assert_str_eq(all_jobs(), ONE TWO);
-	ck_assert_int_eq(spool_out_read(o, &text, &err), 0);
+	ck_assert_int_eq(spool_out_read(o, &text, UINT64_MAX, &err), 0);
 	ck_assert_str_eq(buf_text(&text), "printed");
 	close(fd);
 	spool_out_done(s, o);
@@ -974,7 +974,7 @@ START_TEST(an_output_file_is_used_again_and_keeps_nothing)
 		ck_assert(!spool_out_held(o));
 		buf_clear(&text);
 		ck_assert_uint_eq(spool_out_size(o), strlen(printed));
-		ck_assert_int_eq(spool_out_read(o, &text, &err), 0);
+		ck_assert_int_eq(spool_out_read(o, &text, UINT64_MAX, &err), 0);
 		ck_assert_str_eq(buf_text(&text), printed);
 		spool_out_done(s, o);
 	}
@@ -1001,7 +1001,7 @@ START_TEST(a_file_that_is_still_printed_into_is_not_used_again)
 	next = spool_out_open(s, &r, &second, &err);
 	ck_assert_int_eq(write(first, "stray", 5), 5);
 	ck_assert_int_eq(write(second, "mine", 4), 4);
-	ck_assert_int_eq(spool_out_read(next, &text, &err), 0);
+	ck_assert_int_eq(spool_out_read(next, &text, UINT64_MAX, &err), 0);
 	ck_assert_str_eq(buf_text(&text), "mine");
 	close(first);
 	close(second);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keep.h"
+
 static const char notify_sql[] = "SELECT pg_notify('unstuck_events', $1)";
 
 /* Only what can go anywhere as it is; something else is nobody's id. */
@@ -87,10 +89,10 @@ void announce_shutdown(struct worker *w)
 {
 	json_t *doc = announcement(w, "shutdown");
 
-	json_object_update_new(doc, json_pack("{s:I, s:I, s:I, s:I, s:i, s:o}",
+	json_object_update_new(doc, json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}",
 		"elapsed_ms", (json_int_t)((clock_now() - w->shutdown.begun_at) / MSEC),
 		"finished", (json_int_t)w->count.finished, "released", (json_int_t)w->count.released,
-		"killed", (json_int_t)w->count.killed, "spooled", 0, "parts", parts_json(&w->shutdown)));
+		"killed", (json_int_t)w->count.killed, "spooled", (json_int_t)keep_count(w), "parts", parts_json(&w->shutdown)));
 	announce(w, doc);
 }
 

@@ -5,12 +5,16 @@
  */
 #include "checks.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "mapping.h"
+#include "spool_dir.h"
 
 static const struct { const char *word, *colour; } level_look[] = {
 	[FINDING_OK]      = { "ok",      "\033[32m" },
@@ -70,6 +74,48 @@ static bool check_table(const struct queue_settings *set, const char *about, str
 	return good;
 }
 
+static bool is_spool_needed(const struct cli *cli, const struct settings *set,
+                            bool (*wanted)(const struct cli *cli, const char *name))
+{
+	for (size_t i = 0; i < set->queues_len; i++)
+		if (wanted(cli, set->queues[i].name) && queue_spools_always(&set->queues[i]))
+			return true;
+	return false;
+}
+
+/* The directory of its nearest parent that is there says whether it can be made. */
+static int check_parent(const char *dir, struct error *err)
+{
+	char *path = xstrdup(dir), *slash;
+
+	while ((slash = strrchr(path, '/')) != NULL && slash != path) {
+		*slash = '\0';
+		if (access(path, F_OK) == 0)
+			break;
+	}
+	if (slash != NULL && slash != path && access(path, W_OK | X_OK) != 0)
+		error_set(err, ERR_SYS, "spool_dir: %s is not there and cannot be made: %s: %s", dir, path, strerror(errno));
+	free(path);
+	return err->kind == ERR_NONE ? 0 : -1;
+}
+
+static bool check_spool(const struct settings *set, bool needed)
+{
+	struct error err = ERROR_INIT;
+	bool missing;
+	int fd = spool_base_open(set->spool_dir, false, &missing, &err);
+
+	if (fd >= 0 && faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		error_set(&err, ERR_SYS, "spool_dir: %s cannot be written to: %s", set->spool_dir, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	else if (missing)
+		check_parent(set->spool_dir, &err);
+	tell(err.kind == ERR_NONE ? FINDING_OK : needed ? FINDING_ERROR : FINDING_WARNING, "spool",
+	     err.kind == ERR_NONE ? set->spool_dir : err.text);
+	return err.kind == ERR_NONE || !needed;
+}
+
 enum exit_status checks_run(const struct cli *cli, const struct settings *set,
                             bool (*wanted)(const struct cli *cli, const char *name))
 {
@@ -79,6 +125,7 @@ enum exit_status checks_run(const struct cli *cli, const struct settings *set,
 	bool good = true;
 
 	tell(FINDING_OK, "settings", set->path[0] ? set->path : "no file; flags and environment only");
+	good &= check_spool(set, is_spool_needed(cli, set, wanted));
 	if (session_open(&session, set->database_url, "unstuck-worker", &err) < 0) {
 		tell(FINDING_ERROR, "database", err.text);
 		return error_exit_status(&err);

@@ -39,6 +39,7 @@
 #define REAP_TIME (2 * SEC)	/* at the very end */
 #define WATCH_AFTER (20 * MSEC)	/* what lives longer than this is worth an event for each of its pipes */
 #define SEARCH_PAUSE (100 * MSEC)	/* between searches for children that somebody else reaped */
+#define HELD_POLL (20 * MSEC)	/* between looks whether a file is still printed into: nothing tells when it ends */
 #define PIDS 1024		/* buckets */
 
 enum child_state {
@@ -64,6 +65,7 @@ struct child {
 	struct buf input;		/* what stdin has not taken, from input_at on */
 	size_t input_at;
 	bool keep_stdin;
+	bool waited;		/* CHILD_DRAIN_TIME for who else has its output */
 
 	struct buf line;	/* an unfinished line of stderr */
 	struct buf tail;	/* the end of stderr, cut to CHILD_TAIL now and then */
@@ -84,6 +86,7 @@ struct children {
 	char oom_score_adj[16];	/* for children; "" when ours cannot be read */
 	sigset_t reset;		/* what children do not inherit; known from the first start on */
 	bool started;		/* the first one */
+	bool files;		/* some child printed into a file */
 	char chunk[READ_MAX];
 };
 
@@ -229,6 +232,12 @@ static bool child_is_reading(const struct child *c)
 	return c->out_fd >= 0 || c->err_fd >= 0;
 }
 
+/* For one that has exited. */
+static bool child_is_printing(const struct child *c)
+{
+	return child_is_reading(c) || (c->events.held && !c->waited && c->events.held(c->arg));
+}
+
 /* One chunk. 0: nothing now; at the end of the stream it is closed. */
 static size_t child_read(struct child *c, int *fd, struct event **event)
 {
@@ -351,35 +360,52 @@ static void child_watch(struct child *c)
 
 /* ---- starting ---- */
 
+/* The same above 2, where the new process puts its own. -1 and errno: it stays as it is. */
+static int fd_above(int fd)
+{
+	int high = fd > 2 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (high >= 0 && high != fd)
+		close(fd);
+	return high;
+}
+
 /*
- * A pipe, both ends above 2 (the new process puts its own there) and closed in every
- * other program. Only our end is non-blocking: the flag belongs to one end.
+ * A pipe, both ends above 2 and closed in every other program. Only our end is non-blocking: the
+ * flag belongs to one end.
  */
 static int pipe_open(int fds[2], int ours)
 {
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -1;
 	for (int i = 0; i < 2; i++) {
-		int high = fds[i] > 2 ? fds[i] : fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+		int high = fd_above(fds[i]);
 
 		if (high < 0)
 			return -1;
-		if (high != fds[i])
-			close(fds[i]);
 		fds[i] = high;
 	}
 	return fcntl(fds[ours], F_SETFL, O_NONBLOCK);
 }
 
-/* The three pipes: theirs[] for the new process. 0, or -1 and errno. */
+/* The pipes: theirs[] for the new process; where something is there already, it needs none. 0, or -1 and errno. */
 static int child_open_pipes(struct child *c, int theirs[3])
 {
 	struct { int ours, *fd; } ends[3] = { { 1, &c->in_fd }, { 0, &c->out_fd }, { 0, &c->err_fd } };
 
 	for (int i = 0; i < 3; i++) {
 		int fds[2] = { -1, -1 };
-		int failed = pipe_open(fds, ends[i].ours);
+		int failed;
 
+		if (theirs[i] >= 0) {
+			int high = fd_above(theirs[i]);
+
+			if (high < 0)
+				return -1;
+			theirs[i] = high;
+			continue;
+		}
+		failed = pipe_open(fds, ends[i].ours);
 		*ends[i].fd = fds[ends[i].ours];
 		theirs[i] = fds[!ends[i].ours];
 		if (failed < 0)
@@ -435,7 +461,7 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	struct child *c = xcalloc(1, sizeof *c);
 	struct launch l = {
 		.path = spec->path, .argv = spec->argv, .envp = spec->envp,
-		.oom_score_adj = all->oom_score_adj, .fds = { -1, -1, -1 }, .reset = &all->reset, .parent = getpid(),
+		.oom_score_adj = all->oom_score_adj, .fds = { -1, spec->out_fd > 0 ? spec->out_fd : -1, -1 }, .reset = &all->reset, .parent = getpid(),
 	};
 	size_t fed = 0;
 	int failed;
@@ -448,6 +474,7 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	c->arg = arg;
 	c->in_fd = c->out_fd = c->err_fd = -1;
 	c->keep_stdin = spec->keep_stdin;
+	all->files = all->files || spec->out_fd > 0;
 	failed = child_open_pipes(c, l.fds);
 	if (failed < 0) {
 		error_set(err, ERR_SYS, "%s cannot be started: no pipes: %s", spec->path, strerror(errno));
@@ -535,7 +562,7 @@ static void child_exited(struct child *c)
 		child_read_stdout(c);
 	for (int i = 0; i < 2 && c->err_fd >= 0; i++)
 		child_read_stderr(c);
-	if (!child_is_reading(c)) {
+	if (!child_is_printing(c)) {
 		child_end(c);
 		return;
 	}
@@ -630,11 +657,12 @@ usec_t children_advance(struct children *all, usec_t now)
 			break;
 		}
 		/* somebody it left behind holds its output */
+		c->waited = true;
 		pipe_close(&c->out_fd, &c->out);
 		pipe_close(&c->err_fd, &c->err);
 		children_touch(all);
 	}
-	return next;
+	return all->files && c ? usec_min(next, now + HELD_POLL) : next;
 }
 
 static void children_turn(evutil_socket_t fd, short what, void *arg)
@@ -649,7 +677,7 @@ static void children_turn(evutil_socket_t fd, short what, void *arg)
 		children_search(all);
 	for (c = TAILQ_FIRST(&all->list[CHILD_DRAINING]); c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (child_is_reading(c))
+		if (child_is_printing(c))
 			continue;
 		child_end(c);
 		ended = true;

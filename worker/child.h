@@ -8,7 +8,7 @@
  * before the first start: later changes of that would reach children.
  *
  * A child is over when it has exited and its output has ended, in either
- * order; a grandchild that keeps the pipe gets CHILD_DRAIN_TIME, then the whole
+ * order; a grandchild that keeps the pipe (or out_fd, as far as held() tells) gets CHILD_DRAIN_TIME, then the whole
  * group is killed. The group is killed before the child is reaped, so that its
  * number cannot belong to anybody else. Not here: what a job is.
  */
@@ -32,6 +32,7 @@ struct child_spec {
 	char *const *envp;
 	const char *input;		/* written without blocking, what does not fit is copied; then stdin is closed */
 	size_t input_len;
+	int out_fd;			/* its stdout, not a pipe; child_start() closes it. 0: a pipe */
 	bool keep_stdin;		/* persistent: stdin stays open for child_write() */
 };
 
@@ -44,6 +45,7 @@ struct child_end {
 
 struct child_events {
 	void (*output)(void *arg, const char *data, size_t len);	/* stdout, as it comes (20 ms after the start, or at the end) */
+	bool (*held)(void *arg);					/* out_fd: a process still prints into it */
 	void (*line)(void *arg, const char *line, size_t len);		/* stderr, line by line; 4 KiB at most, longer ones in pieces */
 	void (*over)(void *arg, const struct child_end *end);		/* last; the child is freed afterwards by children */
 	void (*drained)(void *arg);					/* keep_stdin: what had to wait is written */

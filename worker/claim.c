@@ -17,6 +17,7 @@
 
 #include "batch.h"
 #include "handler.h"
+#include "keep.h"
 #include "log.h"
 #include "store.h"
 
@@ -38,7 +39,7 @@ struct claim {			/* one claim under way */
 
 bool claim_is_open(const struct worker *w)
 {
-	return w->presence == PRESENT && !w->quiet && !worker_stopping(w) && db_is_ready(w->db);
+	return w->presence == PRESENT && !w->quiet && !worker_stopping(w) && db_is_ready(w->db) && keep_is_well(w);
 }
 
 bool claim_is_idle(const struct worker *w)

@@ -21,11 +21,13 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "keep.h"
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
 #include "words.h"
 
+#define LOOK_EVERY (100 * MSEC)		/* at how much was printed into files */
 #define START_PAUSE (1 * SEC)		/* after a process could not be had */
 #define EXIT_LATER 75			/* EX_TEMPFAIL: try again later */
 #define EXIT_NEVER 65			/* EX_DATAERR: never try again */
@@ -71,6 +73,21 @@ static void exec_judge_failure(struct job *j, const struct child_end *end, int c
 	free(what);
 }
 
+/* What it printed into a file, where it is of use. false: it cannot be read, and the job has failed. */
+static bool exec_read_file(struct job *j, int code)
+{
+	struct error err = ERROR_INIT;
+
+	if (j->file == NULL || (code != 0 && j->ending != ENDING_TOO_LARGE))
+		return true;
+	if (keep_out_size(j) > j->queue->set->max_result)
+		j->ending = ENDING_TOO_LARGE;
+	if (keep_out_read(j, j->queue->set->max_result, &err) == 0)
+		return true;
+	outcome_failed(j, OUTCOME_RETRY, xasprintf("its output could not be read: %s", err.text));
+	return false;
+}
+
 static void exec_judge(struct worker *w, struct job *j, const struct child_end *end)
 {
 	int code = WIFEXITED(end->status) ? WEXITSTATUS(end->status) : -1;
@@ -80,7 +97,9 @@ static void exec_judge(struct worker *w, struct job *j, const struct child_end *
 		handler_forget(w, j);
 		return;
 	}
-	if (j->ending == ENDING_TOO_LARGE) {
+	if (!exec_read_file(j, code)) {
+		;	/* judged */
+	} else if (j->ending == ENDING_TOO_LARGE) {
 		outcome_too_large(j);
 	} else if (code == 0) {
 		outcome_printed(j);
@@ -114,6 +133,11 @@ static void exec_on_output(void *arg, const char *data, size_t len)
 	buf_add(&j->out, data, len);
 }
 
+static bool exec_on_held(void *arg)
+{
+	return keep_out_held(arg);
+}
+
 static void exec_on_line(void *arg, const char *line, size_t len)
 {
 	const struct job *j = arg;
@@ -137,7 +161,7 @@ static void exec_on_over(void *arg, const struct child_end *end)
 }
 
 static const struct child_events exec_events = {
-	.output = exec_on_output, .line = exec_on_line, .over = exec_on_over,
+	.output = exec_on_output, .held = exec_on_held, .line = exec_on_line, .over = exec_on_over,
 };
 
 /* ---- start and end ---- */
@@ -153,7 +177,9 @@ static bool exec_start(struct worker *w, struct job *j)
 	};
 	struct error err = ERROR_INIT;
 
-	j->child = child_start(w->children, &spec, &exec_events, j, &err);
+	spec.out_fd = keep_out_open(w, j, &err);
+	if (spec.out_fd >= 0)
+		j->child = child_start(w->children, &spec, &exec_events, j, &err);
 	words_free(env);
 	if (j->child == NULL) {
 		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("job", j->id),
@@ -170,6 +196,8 @@ static bool exec_start(struct worker *w, struct job *j)
 	j->started_at = clock_now();
 	j->end_at = j->started_at + q->set->timeout;
 	w->next_end = usec_min(w->next_end, j->end_at);
+	if (j->file != NULL)
+		w->look_at = usec_min(w->look_at, j->started_at + LOOK_EVERY);
 	w->running++;
 	q->in_use++;
 	w->count.started++;
@@ -228,13 +256,43 @@ static void exec_kill_all(struct worker *w)
 		}
 }
 
-static usec_t exec_advance(struct worker *w, usec_t now)
+/*
+ * Nothing tells that a file has grown. Who prints too much is ended as the end of a pipe would end it, and
+ * who prints on after that is killed: it fills the disk.
+ */
+static void exec_look_at_file(struct worker *w, struct job *j)
+{
+	uint64_t size = keep_out_size(j), max = j->queue->set->max_result;
+
+	if (size > max && j->ending == ENDING_NONE) {
+		child_signal(j->child, SIGPIPE);
+		exec_end(w, j, ENDING_TOO_LARGE);
+	} else if (size > 2 * max && !j->killed) {
+		exec_kill(j);
+	}
+}
+
+static usec_t exec_look_at_files(struct worker *w, usec_t now)
+{
+	bool any = false;
+	struct job *j;
+
+	if (now < w->look_at)
+		return w->look_at;
+	TAILQ_FOREACH(j, &w->jobs, all) {
+		if (!exec_runs(j) || j->file == NULL)
+			continue;
+		any = true;
+		exec_look_at_file(w, j);
+	}
+	w->look_at = any ? now + LOOK_EVERY : USEC_NEVER;
+	return w->look_at;
+}
+
+static usec_t exec_advance_limits(struct worker *w, usec_t now)
 {
 	struct job *j;
 
-	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i]->how == &exec_handler)
-			exec_hand_out(w->queues[i]);
 	if (now < w->next_end)
 		return w->next_end;
 	w->next_end = USEC_NEVER;
@@ -250,6 +308,16 @@ static usec_t exec_advance(struct worker *w, usec_t now)
 		w->next_end = usec_min(w->next_end, j->end_at);
 	}
 	return w->next_end;
+}
+
+static usec_t exec_advance(struct worker *w, usec_t now)
+{
+	usec_t next = exec_look_at_files(w, now);
+
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i]->how == &exec_handler)
+			exec_hand_out(w->queues[i]);
+	return usec_min(next, exec_advance_limits(w, now));
 }
 
 /* ---- the door ---- */

@@ -25,6 +25,7 @@ struct queue;
 struct batch;
 struct child;
 struct process;
+struct spool_out;
 
 enum job_state { JOB_CLAIMED, JOB_RUNNING, JOB_HELD, JOB_ENDED };
 
@@ -76,12 +77,16 @@ struct job {
 	struct batch *batch;		/* claimed with many others; else NULL */
 	struct job *chain;		/* serve: the next one with the same place in its process's table */
 	double progress;		/* serve: the last one told, 0 to 1 as a rule */
-	struct buf out;			/* stdout so far; serve: the result */
+	struct spool_out *file;		/* exec with spool = always: what stdout goes to; else NULL */
+	struct buf out;			/* stdout so far, or read back; serve: the result */
 	usec_t started_at;		/* serve: CLAIMED: since when it waits for a process */
+	usec_t ended_at;		/* ENDED */
 	usec_t end_at;			/* RUNNING: time limit; then when KILL follows; HELD: when to judge */
 	int status;			/* HELD: as waitpid() gave it */
 
 	struct outcome outcome;
+	uint64_t entry;			/* of the spool (keep.c); 0: none */
+	bool kept_back;			/* until that is sealed */
 	int sends;			/* times its outcome was written without an answer that settled it */
 };
 

@@ -11,11 +11,13 @@
 #include "checks.h"
 #include "cli.h"
 #include "daemon.h"
+#include "keep.h"
 #include "log.h"
 #include "log_syslog.h"
 #include "manage.h"
 #include "pidfile.h"
 #include "reload.h"
+#include "replay.h"
 #include "signals.h"
 #include "words.h"
 #include "worker.h"
@@ -161,6 +163,14 @@ static size_t open_queues(struct queue **queues, const struct cli *cli, const st
 	return n;
 }
 
+static bool is_spool_needed(struct queue *const *queues, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (queue_spools_always(queues[i]->set))
+			return true;
+	return false;
+}
+
 /*
  * The lock first, by the caller, so that a second start is refused before anything is forked; as a daemon
  * it is written again, with the number of the process that stays. -1: go on; else the status to leave with.
@@ -192,6 +202,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 	struct queue **queues = xcalloc(set->queues_len + 1, sizeof(struct queue *));
 	struct session session = { .conn = NULL };
 	struct error err = ERROR_INIT;
+	char *database = NULL;
 	size_t n = 0;
 	int status = EXIT_SETTINGS;
 
@@ -210,6 +221,9 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 		goto out;
 	}
 	n = open_queues(queues, cli, set, &session, &err);
+	if (err.kind == ERR_NONE && n != 0)
+		keep_replay(set, is_spool_needed(queues, n), &session, &err);
+	wo.database = database = replay_database(&session);
 	session_close(&session);
 	if (err.kind != ERR_NONE)
 		goto out;
@@ -226,6 +240,7 @@ out:
 		status = (int)error_exit_status(&err);
 	}
 	session_close(&session);
+	free(database);
 	for (size_t i = 0; i < n; i++)
 		queue_free(queues[i]);
 	free(queues);

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "reconcile.h"
 #include "sqltext.h"
+#include "store.h"
 
 #define LEAVE_PAUSE (200 * MSEC)
 
@@ -127,7 +128,7 @@ static void presence_left(void *arg, const struct db_reply *reply)
 	/* Lost, or something is still held (a claim that committed late): again, until the deadline of this part. */
 	w->presence = PRESENT;
 	w->leave_at = clock_now() + LEAVE_PAUSE;
-	if (reply->outcome == DB_DONE)
+	if (reply->outcome == DB_DONE && store_is_empty(w))	/* a row whose result is still to be stored is not given back */
 		worker_release_all(w);
 }
 

@@ -60,6 +60,9 @@ struct queue {
 	/* batch.c */
 	TAILQ_HEAD(, batch) batches;	/* without jobs, to be forgotten */
 
+	/* keep.c */
+	size_t keeping;			/* outcomes that are not to be written before they are on the disk */
+
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */
 	size_t ended_len;

@@ -274,7 +274,7 @@ void reload_forget(struct worker *w, const void *arg)
 static bool has_drained(const struct queue *q)
 {
 	return q->draining && q->busy == 0 && q->asked == 0 && q->waiting == 0 && q->ended_len == 0 && q->writes == 0
-	       && handler_queue_is_idle(q);
+	       && q->keeping == 0 && handler_queue_is_idle(q);
 }
 
 static void free_drained(struct worker *w)

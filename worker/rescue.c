@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keep.h"
 #include "log.h"
 #include "sqltext.h"
 
@@ -176,6 +177,10 @@ usec_t rescue_advance(struct worker *w, usec_t now)
 		return USEC_NEVER;
 	if (now < w->rescue_at)
 		return w->rescue_at;
+	if (!keep_adopt(w)) {	/* a row whose result lies here is not stuck */
+		w->rescue_at = now + w->set->recover_every;
+		return w->rescue_at;
+	}
 	w->rescue_busy = true;
 	w->rescue_queue = 0;
 	r = db_request_new(rescue_declared, w);

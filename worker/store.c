@@ -13,6 +13,7 @@
 
 #include "batch.h"
 #include "claim.h"
+#include "keep.h"
 #include "log.h"
 
 #define WRITE_MAX 500
@@ -46,6 +47,12 @@ static void store_put(struct job *j)
 
 void store_take(struct worker *w, struct job *j)
 {
+	if (!keep_take(w, j))
+		store_put(j);
+}
+
+void store_sealed(struct worker *w, struct job *j)
+{
 	(void)w;
 	store_put(j);
 }
@@ -55,14 +62,14 @@ size_t store_waiting(const struct worker *w)
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->queues_len; i++)
-		n += w->queues[i]->ended_len;
+		n += w->queues[i]->ended_len + w->queues[i]->keeping;
 	return n;
 }
 
 bool store_is_empty(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i]->ended_len != 0 || w->queues[i]->writes != 0)
+		if (w->queues[i]->ended_len != 0 || w->queues[i]->writes != 0 || w->queues[i]->keeping != 0)
 			return false;
 	return true;
 }

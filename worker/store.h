@@ -20,6 +20,7 @@
 #include "worker.h"
 
 void store_take(struct worker *w, struct job *j);	/* ENDED, with its outcome; the store frees it when settled */
+void store_sealed(struct worker *w, struct job *j);	/* keep.c held it back until now */
 usec_t store_advance(struct worker *w, usec_t now);
 bool store_is_empty(const struct worker *w);		/* nothing waits and no write is under way */
 size_t store_waiting(const struct worker *w);

@@ -16,6 +16,7 @@
 #include "control.h"
 #include "flood.h"
 #include "handler.h"
+#include "keep.h"
 #include "log.h"
 #include "notify.h"
 #include "presence.h"
@@ -46,6 +47,7 @@ void worker_forget_job(struct worker *w, struct job *j)
 {
 	TAILQ_REMOVE(&w->jobs, j, all);
 	w->jobs_len--;
+	keep_forget(w, j);
 	batch_leave(j->batch);
 	job_free(j);
 }
@@ -148,8 +150,9 @@ static void force_results(struct worker *w)
 {
 	struct job *j;
 
+	keep_all(w);
 	TAILQ_FOREACH(j, &w->jobs, all) {
-		if (j->state != JOB_ENDED || j->outcome.kind == OUTCOME_RELEASE)
+		if (j->state != JOB_ENDED || j->outcome.kind == OUTCOME_RELEASE || keep_has(w, j))
 			continue;
 		w->count.unsaved++;
 		log_event(LOG_ERROR, "result_not_stored", LS("queue", j->queue->set->name), LS("job", j->id),
@@ -227,7 +230,7 @@ static void report_shutdown(const struct worker *w)
 	struct log_field fields[PARTS_MAX + 9] = {
 		LS("reason", s->reason), LN("elapsed_ms", (clock_now() - s->begun_at) / MSEC),
 		LN("finished", w->count.finished), LN("released", w->count.released),
-		LN("killed", w->count.killed), LN("spooled", 0),
+		LN("killed", w->count.killed), LN("spooled", keep_count(w)),
 	};
 	char text[PARTS_MAX][48];
 	size_t n = 6;
@@ -345,6 +348,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, handler_advance(w, now));
 	next = usec_min(next, flood_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
+	next = usec_min(next, keep_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
@@ -380,6 +384,7 @@ static void on_db_ready(void *arg)
 
 	if (w->db_complained)
 		log_event(LOG_INFO, "db_back", LN("results_waiting", store_waiting(w)));
+	w->adopt_due = w->db_complained;
 	w->db_complained = false;
 	presence_connected(w);
 	claim_wake(w, NULL);
@@ -437,6 +442,8 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
+	if (keep_open(w, err) < 0)
+		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
 
@@ -448,6 +455,7 @@ static void worker_close(struct worker *w)
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
+	keep_close(w);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);
 	handler_close(w);
@@ -477,7 +485,7 @@ enum exit_status worker_run(const struct settings *set, struct queue **queues, s
 {
 	struct worker w = {
 		.set = set, .opt = opt, .queues = queues, .queues_len = queues_len, .drain = opt->drain,
-		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
+		.max_jobs = opt->max_jobs, .next_end = USEC_NEVER, .look_at = USEC_NEVER, .held_until = USEC_NEVER, .hurried_at = USEC_NEVER,
 	};
 	enum exit_status status = EXIT_FAILED;
 

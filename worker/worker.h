@@ -24,6 +24,7 @@ struct counters {
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
+struct keep;
 struct notify;
 struct reload;
 struct cli;
@@ -42,6 +43,8 @@ struct worker {
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct reload *reload;
+	struct keep *keep;		/* keep.c: the spool */
+	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
@@ -50,6 +53,7 @@ struct worker {
 	size_t jobs_len;
 	size_t running;			/* jobs that a handler works on (exec.c, serve.c) */
 	usec_t next_end;		/* the earliest end_at of all jobs (exec.c) */
+	usec_t look_at;			/* at the sizes of output files (exec.c) */
 	size_t held;			/* jobs HELD (handler.c), and when the first is to be judged */
 	usec_t held_until;
 	bool idle_killed;		/* the stop had to kill a process that held no job (serve.c) */
@@ -97,6 +101,7 @@ struct worker_options {
 	const char *pidfile;		/* that we hold; NULL: none, and nobody can ask us */
 	const struct cli *cli;		/* where the settings came from, and come from again */
 	bool (*wanted)(const struct cli *cli, const char *queue);
+	const char *database;		/* as replay_database() tells it */
 	void (*ready)(void);		/* claims can be made, for the first time */
 };
 enum exit_status worker_run(const struct settings *set, struct queue **queues, size_t queues_len,

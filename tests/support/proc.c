@@ -115,6 +115,7 @@ static _Noreturn void run_child(const struct proc_options *o, const char *progra
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (o->cwd != NULL && chdir(o->cwd) < 0)
 		complain(o->cwd);
+	setenv("UNSTUCK_WORKER_SPOOL_DIR", test_path("spool"), 0);	/* of root it would be one for all tests */
 	for (const char *const *e = o->env; e != NULL && *e != NULL; e++)
 		putenv((char *)(uintptr_t)*e);
 	if (o->unprivileged)

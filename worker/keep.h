@@ -1,0 +1,56 @@
+/*
+ * keep.h - what jobs came to, on this host's disk: the worker's one door to the spool.
+ *
+ *   spool = always   an outcome is sealed before the database is tried, and a child of exec prints into a file of the spool
+ *   spool = outage   an outcome is sealed once it has waited for the database longer than a moment; both modes
+ *
+ * Either way it stays in memory too, and goes to the database from there. What this process does not get rid of is stored by whoever
+ * replays its spool: the next worker on the host before it claims, unstuck-recover, `unstuckctl spool replay`.
+ *
+ * While the spool itself cannot write, nothing is held back for it: the database is then the safer place.
+ */
+#ifndef KEEP_H
+#define KEEP_H
+
+#include "worker.h"
+
+struct session;
+
+/*
+ * The spools of dead processes, before the first claim. -1: the database went away, or
+ * a queue needs the directory (needed) and it cannot be used.
+ */
+int keep_replay(const struct settings *set, bool needed, struct session *session, struct error *err);
+
+/*
+ * The same while the worker runs: what others on this host left that died meanwhile, before their rows are recovered, and after
+ * an outage. The loop stands still for it, so only where there is something. false: the database did not let us; recover nothing now.
+ */
+bool keep_adopt(struct worker *w);
+
+/* Starts a thread: after daemon(). -1: a queue of ours needs the spool and there can be none. */
+int keep_open(struct worker *w, struct error *err);
+void keep_close(struct worker *w);	/* before the jobs are freed: what is sealed stays on the disk */
+
+/*
+ * The stdout of a child, where its queue's results are to be on the disk first: to be closed by the caller. 0: a pipe
+ * will do. -1: it must not be started.
+ */
+int keep_out_open(struct worker *w, struct job *j, struct error *err);
+uint64_t keep_out_size(const struct job *j);
+bool keep_out_held(const struct job *j);	/* somebody still prints into it */
+int keep_out_read(struct job *j, uint64_t most, struct error *err);	/* into j->out */
+
+/* ENDED. true: it is held back, and store_sealed() follows. */
+bool keep_take(struct worker *w, struct job *j);
+/* Settled, or of no interest any more: nothing of it is to stay on the disk. */
+void keep_forget(struct worker *w, struct job *j);
+usec_t keep_advance(struct worker *w, usec_t now);
+/* No new jobs while results could not be put anywhere. */
+bool keep_is_well(const struct worker *w);
+/* The time is over: what waits goes to the disk now. How many are safe there; those that are not are told apart by keep_has(). */
+size_t keep_all(struct worker *w);
+bool keep_has(const struct worker *w, const struct job *j);
+size_t keep_count(const struct worker *w);	/* ended jobs that the disk has and the database has not */
+
+#endif
