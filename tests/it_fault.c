@@ -236,6 +236,27 @@ START_TEST(an_outage_is_no_reason_to_reset_living_workers)
 }
 END_TEST
 
+/* The server takes claims and no results (its disk is full, say): what is claimed stays bounded. */
+START_TEST(no_more_is_claimed_while_results_are_refused)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 60);"
+	             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = '53100'; END $$;"
+	             "CREATE TRIGGER full_disk BEFORE UPDATE ON unstuck.jobs FOR EACH ROW WHEN (NEW.status = 'COMPLETED') EXECUTE FUNCTION full_disk()");
+	settings(db, "[worker]\nconcurrency = 2\n[queue mail]\nhandler = true\nspool = %s\n", _i ? "always" : "outage");
+	p = must_start(NULL, "unstuck-worker");
+	must_say(p, "event=write_refused");
+	usleep(1000000);	/* long enough for all of them */
+	must_equal(db, "SELECT count(*) > 30 FROM unstuck.jobs WHERE status = 'PENDING'", "t");
+	must_sql(db, "DROP TRIGGER full_disk ON unstuck.jobs");
+	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND attempts = 1", "60", 30000);
+	proc_signal(p, SIGTERM);
+	must_exit(p, 0, 10000);
+}
+END_TEST
+
 START_TEST(a_poison_job_fails_after_three_resets)
 {
 	struct testdb *db = must_have_db();
@@ -272,6 +293,7 @@ int main(void)
 	tcase_add_test(tc, a_frozen_worker_that_wakes_up_stores_nothing_twice);
 	tcase_add_test(tc, a_job_lost_to_another_worker_is_ended_at_once);
 	tcase_add_test(tc, a_result_recovered_by_mistake_still_counts_while_nobody_took_the_job);
+	tcase_add_loop_test(tc, no_more_is_claimed_while_results_are_refused, 0, 2);
 	tcase_add_test(tc, a_poison_job_fails_after_three_resets);
 	return check_main(s);
 }

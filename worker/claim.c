@@ -25,7 +25,8 @@
 #define ERROR_PAUSE (1 * SEC)
 #define ERROR_PAUSE_MAX (30 * SEC)
 #define LOOK_WHOLE (100 * MSEC)
-#define LOOK_SHARE 10			/* a look from the start may take this part of the time */
+#define LOOK_SHARE 10			/* a look from the start may take this part of the time ... */
+#define LOOK_WHOLE_MAX (5 * SEC)	/* ... but no urgent job waits longer than this for one */
 
 /* The columns of STMT_CLAIM. */
 enum { CLAIM_JOB, CLAIM_NUMBER, CLAIM_ATTEMPT, CLAIM_FAILURES, CLAIM_PAYLOAD, CLAIM_BATCH, CLAIM_MARK, CLAIM_ORDER };
@@ -188,8 +189,10 @@ static void claim_set_mark(struct claim *c, const PGresult *rows, bool less, use
 	usec_t rest = LOOK_SHARE * (now - q->asked_at);
 	const char *mark = less ? NULL : claim_find(rows, CLAIM_MARK);
 
+	if (rest < LOOK_WHOLE)
+		rest = LOOK_WHOLE;
 	if (c->whole)
-		q->whole_at = now + (rest > LOOK_WHOLE ? rest : LOOK_WHOLE);
+		q->whole_at = now + usec_min(rest, LOOK_WHOLE_MAX);
 	free(q->mark);
 	q->mark = mark != NULL ? xstrdup(mark) : NULL;
 }
@@ -256,6 +259,8 @@ static uint32_t claim_room(struct worker *w, struct queue *q)
 	uint32_t n = handler_room(w, q);
 	uint64_t taken = w->count.started + w->asked;
 
+	if (q->write_errors != 0)
+		return 0;		/* the database takes no results just now: let no more pile up */
 	if (n > q->set->batch)
 		n = q->set->batch;
 	if (n > CLAIM_MAX)
