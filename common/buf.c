@@ -226,6 +226,18 @@ bool utf8_valid(const char *data, size_t len)
 	return true;
 }
 
+void buf_add_line(struct buf *out, const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)data[i];
+
+		if (c < 0x20 || c == 0x7f)
+			buf_addf(out, "\\x%02x", c);
+		else
+			buf_addc(out, (char)c);
+	}
+}
+
 void utf8_clean(struct buf *out, const char *data, size_t len, size_t max)
 {
 	buf_reserve(out, 0);

@@ -38,6 +38,9 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* As it is, but control characters as \x0a: one line, for people. */
+void buf_add_line(struct buf *out, const char *data, size_t len);
+
 /*
  * Copy text as valid UTF-8 without NUL, at most max bytes, into out: bytes that
  * are no UTF-8 become "\xNN". The result always fits a PostgreSQL text.

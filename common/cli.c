@@ -66,14 +66,7 @@ void cli_complain(const struct cli *cli, const char *fmt, ...)
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
 	buf_addf(&line, "%s: ", cli->program);
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.data[i];
-
-		if (c < 0x20 || c == 0x7f)
-			buf_addf(&line, "\\x%02x", c);
-		else
-			buf_addc(&line, (char)c);
-	}
+	buf_add_line(&line, buf_text(&text), text.len);
 	fprintf(stderr, "%s\n", buf_text(&line));
 	buf_release(&text);
 	buf_release(&line);

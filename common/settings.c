@@ -20,14 +20,16 @@
 
 void problems_add(struct problems *p, const char *fmt, ...)
 {
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, line = BUF_INIT;
 	va_list ap;
 
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
+	buf_add_line(&line, buf_text(&text), text.len);	/* a value may go over lines */
+	buf_release(&text);
 	p->text = xrealloc(p->text, (p->len + 1) * sizeof *p->text);
-	p->text[p->len++] = buf_give(&text);
+	p->text[p->len++] = buf_give(&line);
 }
 
 void problems_release(struct problems *p)

@@ -368,6 +368,8 @@ static const struct {
 	  ":3: [queue v] ready: A stands twice\n:4: [queue v] processing = B: is one of ready too; its rows would be claimed again\n"
 	  ":5: [queue v] reset_to = B: is the processing state too\n:6: [queue v] done = A: is one of ready too; its rows would be claimed again\n" },
 	{ "[queue v]\ntable = v\nready = A\nfailed = PROCESSING\n", ":4: [queue v] failed = PROCESSING: is the processing state too\n" },
+	/* a value over two lines is told in one */
+	{ "[queue v]\ntable = v\nready = A\npayload = \"a\n  b\"\n", ":4: [queue v] payload: \"a\\x0ab\": a name cannot hold control characters\n" },
 };
 
 START_TEST(bad_files_are_refused_in_words)
