@@ -20,6 +20,7 @@
 #include "cli_rows.h"
 #include "clock.h"
 #include "setting.h"
+#include "version.h"
 #include "words.h"
 
 const struct option_row cli_common_rows[] = {
@@ -335,7 +336,7 @@ static int take_common(struct parse *p, const struct option_row *row, char *give
 		cli_print_help(cli, p->word != 0 || cli->commands[0].name == NULL ? cli->command : NULL);
 		return EXIT_DONE;
 	default:
-		printf("%s %s\n", cli->program, UNSTUCK_VERSION);
+		printf("%s %s\n", cli->program, unstuck_version);
 		return EXIT_DONE;
 	}
 }
