@@ -55,7 +55,7 @@ static void *resolve_run(void *arg)
 {
 	struct resolve *r = arg;
 
-	look_up(r, AI_ADDRCONFIG);
+	look_up(r, 0);
 	eventfd_write(r->done, 1);
 	resolve_drop(r);
 	return NULL;

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "rate_script.h"
 #include "redis_server.h"
 #include "worker_story.h"
 
@@ -120,7 +121,7 @@ START_TEST(one_that_hangs_holds_up_neither_jobs_nor_the_stop)
 		proc_signal(p, SIGTERM);
 	} else {
 		must_say(p, "no answer in time");
-		must_sql(db, "SELECT unstuck.enqueue('mail')");
+		must_have(proc_err(must_run(0, NULL, "unstuckctl", "enqueue", "mail")), "warning: enqueued, but Redis could not be told");
 		DONE("2");
 		proc_signal(p, SIGTERM);
 	}
@@ -174,16 +175,16 @@ START_TEST(no_window_has_more_starts_than_the_rate_over_all_workers)
 	must_have_redis(NULL);
 	told("poll_interval = 100ms\n[queue mail]\nhandler = true\nconcurrency = 3\nrate = 20/s\n");
 	write_filef("second.ini", "%s", read_file("unstuck.ini"));
-	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 50)");
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 40)");
 	p[0] = must_start(NULL, "unstuck-worker", "-v");
 	p[1] = must_start(NULL, "unstuck-worker", "-v", "--pidfile", "second.pid");
 	must_happen(is_empty(), 20000);
-	DONE("50");
+	DONE("40");
 	stop(p[0]);
 	stop(p[1]);
-	must_equal(db, "SELECT sum(attempts) FROM unstuck.jobs", "50");
+	must_equal(db, "SELECT sum(attempts) FROM unstuck.jobs", "40");
 	n = starts(p, 2, at, 100);
-	ck_assert_uint_eq(n, 50);
+	ck_assert_uint_eq(n, 40);
 	for (size_t i = 20; i < n; i++)		/* the times are cut to milliseconds */
 		ck_assert_msg(at[i] - at[i - 20] >= 999, "start %zu came %lld ms after start %zu", i, at[i] - at[i - 20], i - 20);
 	ck_assert_ptr_nonnull(strstr(proc_err(p[0]), "event=job_start"));
@@ -244,6 +245,56 @@ START_TEST(what_redis_lost_is_waited_for)
 }
 END_TEST
 
+/* One step of the counting: "granted wait epoch seq held". told: grants with what became of them. */
+#define step(key, knows, seq, want, id, ...) redis_say("EVAL", rate_script, "2", key, key ":book", "3", window, "300000", knows, seq, \
+	story_text("E%d", epoch++), want, id __VA_OPT__(,) __VA_ARGS__)
+#define must_grant(n, ...) do { \
+		text = step(__VA_ARGS__); \
+		ck_assert_msg(atoi(text) == (n), "%s", text); \
+	} while (0)
+#define HELD(text) (strcmp((text) + strlen(text) - 2, " 1") == 0)
+
+START_TEST(permits_are_counted_until_they_are_told_or_their_time_is_over)
+{
+	const char *window = "60000000", *text;
+	int epoch = 1;
+
+	must_have_redis(NULL);
+	must_grant(2, "a", "", "0", "2", "x");
+	must_grant(1, "a", "", "0", "2", "y");
+	must_grant(0, "a", "", "0", "1", "z");
+	ck_assert_msg(atoll(text + 2) <= 100000, "%s", text);	/* some may come back soon */
+	must_grant(2, "a", "", "0", "3", "z", "x", "0", "2");	/* told and asked in one step */
+	must_grant(0, "a", "", "0", "1", "u", "y", "1", "0", "z", "2", "0");
+	ck_assert_msg(atoll(text + 2) > 59000000, "%s", text);	/* all were starts: one window from now on */
+	must_grant(0, "a", "", "0", "1", "u", "z", "0", "2", "nobody's", "0", "3");	/* twice, or never granted: nothing comes of it */
+
+	/* An old copy, one key of two, nothing at all: a window and a lease have to pass, for those who know. */
+	must_grant(1, "b", "", "0", "1", "x");
+	must_grant(0, "b", "E7", "7", "1", "y");
+	ck_assert_msg(HELD(text) && atoll(text + 2) > 59000000, "%s", text);
+	must_grant(1, "c", "", "0", "1", "x");
+	redis_say("DEL", "c");
+	must_grant(0, "c", "", "0", "1", "y");
+	ck_assert_msg(HELD(text), "%s", text);
+	must_grant(1, "d", "", "0", "1", "x");
+	redis_say("FLUSHALL");
+	must_grant(1, "d", "", "0", "1", "x");		/* who knows nothing begins anew */
+	must_grant(0, "d", "E11", "1", "1", "y");
+	ck_assert_msg(HELD(text), "%s", text);
+
+	/* Its worker died: the lease and the window. And nothing is left that nobody would ever take away. */
+	window = "100000";
+	must_grant(3, "e", "", "0", "3", "x");
+	must_grant(0, "e", "", "0", "1", "y");
+	must_happen(atoi(step("e", "", "0", "3", "y")) == 3, 5000);
+	must_grant(0, "e", "", "0", "1", "z", "y", "3", "0");
+	must_happen(atoi(step("e", "", "0", "0", "z")) == 0 && strcmp(redis_say("ZCARD", "e"), "0") == 0, 5000);
+	ck_assert_str_eq(redis_say("HMGET", "e:book", "total", "open"), "0 0");
+	ck_assert_int_gt(atoi(redis_say("TTL", "e:book")), 80000);
+}
+END_TEST
+
 /* ---- what others see ---- */
 
 START_TEST(what_runs_is_shown_with_its_progress_and_expires)
@@ -294,9 +345,10 @@ START_TEST(a_stop_is_told_by_redis_in_the_same_words_as_by_the_database)
 	must_have_redis(NULL);
 	conn = testdb_connect(db);
 	PQclear(PQexec(conn, "LISTEN unstuck_events"));
-	told("[queue mail]\nhandler = true\n");
+	settings(db, "redis_url = redis://localhost:%d/2\n[worker]\n[queue mail]\nhandler = true\n", redis_server_port());
 	p = start();
 	must_say(p, "event=redis_connected");
+	must_have(redis_say("CLIENT", "LIST"), " db=2 ");
 	redis_listen("unstuck:events");
 	stop(p);
 	for (int i = 0; i < 2; i++) {
@@ -347,6 +399,7 @@ int main(void)
 	tcase_add_test(tc, without_redis_the_database_is_enough);
 	tcase_add_loop_test(tc, one_that_hangs_holds_up_neither_jobs_nor_the_stop, 0, 2);
 	tcase_add_test(tc, no_window_has_more_starts_than_the_rate_over_all_workers);
+	tcase_add_test(tc, permits_are_counted_until_they_are_told_or_their_time_is_over);
 	tcase_add_test(tc, a_queue_with_a_rate_waits_for_redis_and_says_so_once);
 	tcase_add_test(tc, what_redis_lost_is_waited_for);
 	tcase_add_test(tc, what_runs_is_shown_with_its_progress_and_expires);

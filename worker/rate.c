@@ -146,7 +146,7 @@ static void on_granted(struct gate *gate, const redisReply *r)
 		gate_hold(gate, "Redis lost what it had counted: one window has to pass", "");
 	else
 		gate_release(gate);
-	if (r->element[0]->integer > 0)
+	if (r->element[0]->integer > 0 && gate->q != NULL)	/* else nobody tells of them: their lease ends */
 		gate_take(gate, (uint32_t)r->element[0]->integer);
 	else
 		gate->wait_until = now + (usec_t)r->element[1]->integer + MSEC;

@@ -3,15 +3,19 @@
  */
 #include "redis_server.h"
 
+#include <arpa/inet.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "files.h"
 
 static const char *the_password;
 static struct proc *the_server;
 static redisContext *listener;
+static int the_port;
 
 static const char *socket_path(void)
 {
@@ -53,13 +57,33 @@ static const char *text_of(const redisReply *r)
 	}
 }
 
+/* That nobody has just now. */
+static int free_port(void)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof sa;
+
+	if (bind(fd, (struct sockaddr *)&sa, len) < 0 || getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
+		story_fail("no port");
+	close(fd);
+	return ntohs(sa.sin_port);
+}
+
+int redis_server_port(void)
+{
+	return the_port;
+}
+
 struct proc *redis_server_start(const char *password)
 {
 	uint64_t until = story_until(10000);
 	redisContext *c;
 
 	the_password = password;
-	the_server = proc_start(NULL, WORDS("redis-server", "--port", "0", "--unixsocket", socket_path(), "--save", "",
+	if (the_port == 0)
+		the_port = free_port();
+	the_server = proc_start(NULL, WORDS("redis-server", "--bind", "127.0.0.1", "--port", story_text("%d", the_port), "--unixsocket", socket_path(), "--save", "",
 	                                    "--appendonly", "no", "--requirepass", password != NULL ? password : ""));
 	while ((c = connect_to_it()) == NULL)
 		if (!story_wait(until))

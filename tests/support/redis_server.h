@@ -1,5 +1,5 @@
 /*
- * redis_server.h - a private Redis of the test, on a unix socket in its directory. It ends with the test.
+ * redis_server.h - a private Redis of the test, on a unix socket in its directory and a port of its own. It ends with the test.
  */
 #ifndef REDIS_SERVER_H
 #define REDIS_SERVER_H
@@ -14,7 +14,8 @@
 struct proc *redis_server_start(const char *password);
 void redis_server_kill(void);
 const char *redis_server_say(const char *const *words);
-const char *redis_server_url(void);	/* redis_url for it, with the password */
+const char *redis_server_url(void);	/* redis_url for it, with the password, by its socket */
+int redis_server_port(void);		/* on 127.0.0.1 */
 
 /* Messages of a channel from now on; NULL: none within 10 s. Lives as long as the test. */
 void redis_listen(const char *channel);
