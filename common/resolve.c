@@ -69,6 +69,7 @@ static int start_thread(struct resolve *r)
 	pthread_t thread;
 	int error;
 
+	atomic_store(&r->refs, 2);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attr);
@@ -76,6 +77,8 @@ static int start_thread(struct resolve *r)
 	error = pthread_create(&thread, &attr, resolve_run, r);
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0)
+		atomic_store(&r->refs, 1);
 	return error;
 }
 
@@ -83,14 +86,12 @@ struct resolve *resolve_start(const char *host)
 {
 	struct resolve *r = xcalloc(1, sizeof *r);
 
-	atomic_init(&r->refs, 2);
+	atomic_init(&r->refs, 1);
 	r->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->host = xstrdup(host);
 	look_up(r, AI_NUMERICHOST);
-	if (r->error == EAI_NONAME && start_thread(r) == 0)
-		return r;
-	eventfd_write(r->done, 1);
-	resolve_drop(r);
+	if (r->error != EAI_NONAME || start_thread(r) != 0)
+		eventfd_write(r->done, 1);
 	return r;
 }
 
