@@ -19,6 +19,7 @@
 #include "handler.h"
 #include "keep.h"
 #include "log.h"
+#include "rate.h"
 #include "store.h"
 
 #define POLL_JITTER 0.1
@@ -36,6 +37,7 @@ struct claim {			/* one claim under way */
 	struct queue *q;
 	worker_id id;		/* who asked: we may be somebody else when the answer comes */
 	bool whole;		/* it looked from the start */
+	struct grant *grant;	/* permits to start what it finds; NULL: none are needed */
 };
 
 bool claim_is_open(const struct worker *w)
@@ -110,6 +112,7 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct 
 	TAILQ_INSERT_TAIL(&w->jobs, j, all);
 	w->jobs_len++;
 	c->q->busy++;
+	rate_give_job(c->grant, j);
 
 	if (worker_stopping(w))
 		handler_give_back(w, j, "the worker is stopping");
@@ -225,6 +228,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	} else {
 		claim_failed(c, reply);
 	}
+	rate_end_claim(c->grant);
 	q->woken = false;
 	free(c);
 }
@@ -239,6 +243,7 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 
 	c->w = w;
 	c->q = q;
+	c->grant = rate_spend(q, n);
 	memcpy(c->id, w->id, sizeof c->id);
 	q->asked = n;
 	q->asked_at = clock_now();
@@ -283,7 +288,8 @@ static void claim_set_hungry(struct worker *w, struct queue *q, bool hungry)
 
 bool claim_goes_now(struct worker *w, struct queue *q, usec_t now)
 {
-	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && claim_room(w, q) != 0;
+	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && rate_is_at_hand(q)
+	       && claim_room(w, q) != 0;
 }
 
 usec_t claim_advance(struct worker *w, usec_t now)
@@ -304,7 +310,7 @@ usec_t claim_advance(struct worker *w, usec_t now)
 			continue;	/* a job that ends brings us back here */
 		if (now < q->claim_at)
 			next = usec_min(next, q->claim_at);
-		else
+		else if ((n = rate_allows(q, n, now, &next)) != 0)
 			claim_send(w, q, n);
 	}
 	if (++w->claim_first >= w->queues_len)

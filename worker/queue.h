@@ -12,6 +12,7 @@ struct worker;
 struct handler;
 struct serve;
 struct generation;
+struct gate;
 
 struct queue {
 	struct worker *worker;			/* whose queue it is */
@@ -43,6 +44,8 @@ struct queue {
 	usec_t flood_until;		/* the end of the window */
 	uint32_t flood_lines;		/* logged within it */
 	uint64_t flood_dropped;		/* not logged, and not told yet */
+
+	struct gate *gate;		/* rate.c; NULL: no rate */
 
 	/* claim.c */
 	uint32_t busy;			/* jobs claimed whose handler is not over */

@@ -17,10 +17,13 @@
 #include "flood.h"
 #include "handler.h"
 #include "keep.h"
+#include "live.h"
 #include "log.h"
 #include "notify.h"
 #include "presence.h"
+#include "rate.h"
 #include "reconcile.h"
+#include "redis.h"
 #include "reload.h"
 #include "rescue.h"
 #include "signals.h"
@@ -30,6 +33,7 @@
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
 #define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
+#define REDIS_TIME (1 * SEC)		/* for what is under way to Redis, and for the report again */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -49,6 +53,7 @@ void worker_forget_job(struct worker *w, struct job *j)
 	TAILQ_REMOVE(&w->jobs, j, all);
 	w->jobs_len--;
 	keep_forget(w, j);
+	rate_unused(j);
 	batch_leave(j->batch);
 	job_free(j);
 }
@@ -185,6 +190,17 @@ static enum part_state look_absent(struct worker *w)
 	return PART_COMPLETED;		/* not configured in this process: nothing to wait for */
 }
 
+/* Redis is never waited for long: what it shows of us expires by itself. */
+static enum part_state look_redis(struct worker *w)
+{
+	return redis_has_left(w) ? PART_COMPLETED : PART_WAITING;
+}
+
+static usec_t until_redis(const struct worker *w)
+{
+	return hurried(w, w->shutdown.part_at + REDIS_TIME);
+}
+
 static void ask_database(struct worker *w)
 {
 	announce_shutdown(w);
@@ -193,7 +209,7 @@ static void ask_database(struct worker *w)
 /* The last that goes over it is the report. */
 static enum part_state look_database(struct worker *w)
 {
-	if (!announce_is_idle(w))
+	if (!announce_is_idle(w) && !(announce_waits_for_redis(w) && clock_now() >= w->shutdown.part_at + REDIS_TIME))
 		return PART_WAITING;
 	db_close(w->db);
 	return PART_COMPLETED;
@@ -206,7 +222,7 @@ static void force_database(struct worker *w)
 
 static usec_t until_announced(const struct worker *w)
 {
-	return hurried(w, w->shutdown.part_at + ANNOUNCE_TIME);
+	return hurried(w, w->shutdown.part_at + (announce_waits_for_redis(w) ? REDIS_TIME : ANNOUNCE_TIME));
 }
 
 static usec_t until_now(const struct worker *w)
@@ -221,7 +237,7 @@ static const struct part leaving[] = {
 	{ "results",  NULL,         look_results,  force_results,  until_settled },
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
 	{ "http",     NULL,         look_absent,   NULL,           until_now },
-	{ "redis",    NULL,         look_absent,   NULL,           until_now },
+	{ "redis",    redis_leave,  look_redis,    redis_cut,      until_redis },
 	{ "database", ask_database, look_database, force_database, until_announced },
 };
 
@@ -352,7 +368,10 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, keep_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
+	next = usec_min(next, redis_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
+	rate_settle(w);
+	next = usec_min(next, live_advance(w, now));
 	note_ready(w);
 	stop_when_done(w);
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
@@ -437,6 +456,7 @@ static int worker_open(struct worker *w, struct error *err)
 	handler_open(w);
 	notify_open(w);
 	presence_init(w);
+	w->begun_at = clock_now();
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
 	               w->set->wake == WAKE_NOTIFY ? "unstuck" : NULL, &db_events, w);
@@ -444,6 +464,8 @@ static int worker_open(struct worker *w, struct error *err)
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
 	if (keep_open(w, err) < 0)
+		return -1;
+	if (redis_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
@@ -456,6 +478,7 @@ static void worker_close(struct worker *w)
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
+	redis_close(w);
 	keep_close(w);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);

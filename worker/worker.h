@@ -26,6 +26,7 @@ enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 struct control;
 struct keep;
 struct notify;
+struct redis;
 struct reload;
 struct cli;
 struct worker_options;
@@ -46,6 +47,7 @@ struct worker {
 	struct keep *keep;		/* keep.c: the spool */
 	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
+	struct redis *redis;		/* redis.c; NULL: no redis_url */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
 
@@ -74,6 +76,14 @@ struct worker {
 	bool leaving;			/* the shutdown has come to this part */
 	usec_t leave_at;
 
+	/* live.c: what Redis shows of us */
+	usec_t live_at, live_told_at;
+	uint64_t live_mark;
+	enum worker_state live_state;
+	uint64_t progress_told;		/* times a handler told its progress (process.c) */
+
+	uint64_t questions;		/* rate.c: asked of Redis */
+
 	/* rescue.c */
 	usec_t rescue_at;
 	size_t rescue_queue;		/* queues_len: none under way */
@@ -88,7 +98,9 @@ struct worker {
 	bool released, release_failed;
 	uint64_t killed_before;		/* count.killed when the stop began */
 	unsigned announcing;		/* NOTIFY requests under way (announce.c) */
+	unsigned publishing;		/* the same to Redis */
 	bool db_complained;
+	usec_t begun_at;
 	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };
