@@ -100,14 +100,10 @@ static void add_section(struct buf *out, const char *section, const char *text)
 
 static void add_statuses(struct buf *out)
 {
-	static const enum exit_status all[] = {
-		EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NO_DB, EXIT_HELD, EXIT_SETTINGS
-	};
-
 	buf_adds(out, "\n## Exit statuses\n\nOf all programs, except `unstuck-recover --check`, which has 0 OK, 1 WARNING, "
 	         "2 CRITICAL, 3 UNKNOWN.\n\n| status | meaning |\n|---|---|\n");
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		buf_addf(out, "| %d | %s |\n", all[i], exit_status_means(all[i]));
+	for (const struct exit_status_row *row = exit_statuses; row->means != NULL; row++)
+		buf_addf(out, "| %d | %s |\n", (int)row->status, row->means);
 }
 
 void settings_markdown(struct buf *out)
