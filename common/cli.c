@@ -297,7 +297,7 @@ int cli_parse(struct cli *cli, void *options, int argc, char **argv)
 	if ((status = find_command(&p)) >= 0)
 		return status;
 
-	cli_table_init(&p.table, cli->command);
+	cli_table_init(&p.table, cli, cli->command);
 	while (status < 0 && (c = cli_table_next(&p.table, argc, argv)) != -1)
 		status = take(&p, c);
 	for (; status < 0 && optind < argc; optind++)

@@ -225,7 +225,7 @@ static void complete(struct completion *c, int argc, char **argv)
 			command = cli->default_command != NULL ? cli_command(cli, cli->default_command) : NULL;
 		}
 	}
-	cli_table_init(&t, command);
+	cli_table_init(&t, cli, word != 0 || cli_is_single(cli) ? command : NULL);
 	while ((got = cli_table_next(&t, argc, argv)) != -1) {
 		row = cli_table_row(&t, got == ':' ? optopt : got);
 		if (got == 1)

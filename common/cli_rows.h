@@ -20,8 +20,8 @@ struct cli_table {
 	struct buf letters;
 };
 
-/* The common ones, and those of the command unless it is NULL; starts getopt_long() anew. */
-void cli_table_init(struct cli_table *t, const struct command_row *command);
+/* The common ones and those of the command, or of all commands when it is NULL; starts getopt_long() anew. */
+void cli_table_init(struct cli_table *t, const struct cli *cli, const struct command_row *command);
 void cli_table_release(struct cli_table *t);
 /* As getopt_long(), in argv's order: a word comes as 1, an option without the argument that it needs as ':'. */
 int cli_table_next(const struct cli_table *t, int argc, char **argv);

@@ -43,13 +43,15 @@ static void table_add(struct cli_table *t, const struct option_row *rows)
 	}
 }
 
-void cli_table_init(struct cli_table *t, const struct command_row *command)
+void cli_table_init(struct cli_table *t, const struct cli *cli, const struct command_row *command)
 {
 	*t = (struct cli_table){ .letters = BUF_INIT };
 	buf_adds(&t->letters, "-:");
 	table_add(t, cli_common_rows);
 	if (command != NULL)
 		table_add(t, command->options);
+	for (size_t i = 0; command == NULL && i < cli->commands_len; i++)
+		table_add(t, cli->commands[i].options);
 	opterr = 0;
 	optind = 0;	/* glibc: from the start, and forget everything */
 }
@@ -94,9 +96,7 @@ int cli_first_word(const struct cli *cli, int argc, char **argv)
 	struct cli_table t;
 	int c;
 
-	cli_table_init(&t, NULL);
-	for (size_t i = 0; i < cli->commands_len; i++)
-		table_add(&t, cli->commands[i].options);
+	cli_table_init(&t, cli, NULL);
 	while ((c = cli_table_next(&t, argc, argv)) != -1 && c != 1)
 		;
 	cli_table_release(&t);
