@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 table='
 0 common/error common/clock common/buf common/crc32c common/log_syslog common/log_rotate
-1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
+1 common/spool* common/inifile common/words common/ident common/log common/log_events common/sqltext common/fragment
 2 common/setting* common/cli* common/pg common/catalog
 3 common/mapping* common/replay*
 4 worker/db* worker/batch worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address
