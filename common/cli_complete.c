@@ -161,17 +161,20 @@ static void offer_argument(struct completion *c, const char *name, size_t len)
 	free(word);
 }
 
-/* What stands at this place, counted from 0. A name with dots may be repeated; a | b share a place. */
+/* What stands at this place, counted from 0. A name with dots may be repeated; behind | a bracket begins anew. */
 static void offer_arguments(struct completion *c, const char *arguments, size_t place)
 {
-	size_t here = 0;
+	size_t here = 0, bracket = 0;
 
 	while (*arguments != '\0') {
 		size_t len = strcspn(arguments, " []|");
 		bool repeated = len > 3 && strncmp(arguments + len - 3, "...", 3) == 0;
 
 		if (len == 0) {
-			here -= *arguments == '|' && here > 0;
+			if (*arguments == '[')
+				bracket = here;
+			else if (*arguments == '|')
+				here = bracket;
 			arguments++;
 			continue;
 		}

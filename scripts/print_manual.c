@@ -14,7 +14,7 @@
 #include "cli_rows.h"
 #include "setting.h"
 
-int __wrap_cli_parse(struct cli *cli, void *options, int argc, char **argv);
+int __wrap_cli_parse(struct cli *cli, void *unused, int argc, char **argv);
 
 static _Noreturn void die(const char *page, const char *what)
 {

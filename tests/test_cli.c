@@ -392,6 +392,40 @@ START_TEST(version)
 }
 END_TEST
 
+/* ---- completion ---- */
+
+/* What a shell is told for a line: tests/it_completion.c has the rest, in a real one. */
+static const struct {
+	const char *line, *text, *want;
+} completions[] = {
+	{ "unstuck-test ", "", "words\nrun\nstop\nlist\ncheck\n" },
+	{ "unstuck-test list ", "", "words\none\nall\n" },
+	{ "unstuck-test list one ", "", "words\n" },
+	{ "unstuck-test list all ", "", "words\n" },
+	{ "unstuck-test run x --ma", "--ma", "words\n--max-jobs\n" },
+	{ "unstuck-test run x 'y", "z", "words\n" },	/* a shell that says otherwise than its line */
+	{ "unstuck-test", "unstuck-test", "words\n" },
+	{ "", "", "words\n" },
+	{ "unstuck-test run \\", "\\", "words\n" },
+	{ "unstuck-test --=", "", "words\n" },
+	{ "unstuck-test --config=", "", "files\n" },
+	{ "unstuck-test stop --config ", "", "files\n" },
+};
+
+START_TEST(a_shell_is_told_what_may_come_next)
+{
+	static const struct command_row list = { "list", "[one ID | all ID...]", "list a job", list_rows, 0, SIZE_MAX };
+	struct command_row rows[] = { commands[0], commands[1], list, commands[3] };
+	struct cli cli = program("run");
+
+	cli.commands = rows;
+	struct call *c = parse_words(cli, WORDS("unstuck-test", "--complete", completions[_i].line, completions[_i].text));
+	ck_assert_int_eq(c->status, EXIT_DONE);
+	ck_assert_str_eq(c->out, completions[_i].want);
+	ck_assert_str_eq(c->err, "");
+}
+END_TEST
+
 /* ---- with the settings ---- */
 
 START_TEST(problems_of_the_settings_are_status_78)
@@ -467,6 +501,7 @@ int main(void)
 	tcase_add_test(help, help_of_the_program_lists_its_commands);
 	tcase_add_test(help, help_of_a_command_is_its_own);
 	tcase_add_test(help, version);
+	tcase_add_loop_test(help, a_shell_is_told_what_may_come_next, 0, ARRAY_SIZE(completions));
 	tcase_add_test(help, colour_only_on_a_terminal);
 	return check_main(suite);
 }
