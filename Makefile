@@ -78,7 +78,14 @@ HANDLERS := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/handlers/*.c tests/han
 $(HANDLERS): $(BUILD)/%: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
-tests: $(TESTS) $(HANDLERS)
+# The worker of another version, for the test of an update.
+$(BUILD)/obj/next/version.o: common/version.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(ALL_CPPFLAGS) -UUNSTUCK_VERSION -DUNSTUCK_VERSION='"$(VERSION)+next"' $(ALL_CFLAGS) -c -o $@ $<
+$(BUILD)/next/unstuck-worker: $(BUILD)/obj/worker/main.o $(BUILD)/obj/next/version.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+tests: $(TESTS) $(HANDLERS) $(BUILD)/next/unstuck-worker
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)

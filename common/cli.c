@@ -21,6 +21,7 @@
 #include "cli_rows.h"
 #include "clock.h"
 #include "setting.h"
+#include "version.h"
 #include "words.h"
 
 /* One run over argv. */
@@ -242,7 +243,7 @@ static int take_common(struct parse *p, const struct option_row *row, char *give
 		cli_print_help(cli, p->word != 0 || cli_is_single(cli) ? cli->command : NULL);
 		return EXIT_DONE;
 	default:
-		printf("%s %s\n", cli->program, UNSTUCK_VERSION);
+		printf("%s %s\n", cli->program, unstuck_version);
 		return EXIT_DONE;
 	}
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "settings_check.h"
+#include "version.h"
 
 /* One queue under examination, with its section of the file. */
 struct exam {
@@ -242,7 +243,7 @@ static bool is_used(const struct missing *m, const struct setting *row, const vo
 static void tell_missing(const struct missing *m, const char *where, struct problems *problems)
 {
 	problems_add(problems, "%s %s%s%s is not available in this version (%s); %s", where, m->key, m->choice ? " = " : "",
-	             m->choice ? m->choice : "", UNSTUCK_VERSION, m->instead);
+	             m->choice ? m->choice : "", unstuck_version, m->instead);
 }
 
 void settings_check_available(const struct settings *s, struct problems *problems)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include "cli_rows.h"
 #include "setting.h"
+#include "version.h"
 
 int __wrap_cli_parse(struct cli *cli, void *unused, int argc, char **argv);
 
@@ -133,7 +134,7 @@ static void version(const struct cli *cli, const char *arg)
 {
 	(void)cli;
 	(void)arg;
-	fputs(UNSTUCK_VERSION, stdout);
+	fputs(unstuck_version, stdout);
 }
 
 static void synopsis(const struct cli *cli, const char *arg)

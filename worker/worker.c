@@ -25,6 +25,7 @@
 #include "rescue.h"
 #include "signals.h"
 #include "store.h"
+#include "version.h"
 
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
@@ -475,7 +476,7 @@ static void tell_started(const struct worker *w)
 
 	for (size_t i = 0; i < w->queues_len; i++)
 		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i]->set->name);
-	log_event(LOG_INFO, "started", LS("version", UNSTUCK_VERSION), LS("worker", w->id),
+	log_event(LOG_INFO, "started", LS("version", unstuck_version), LS("worker", w->id),
 	          LS("queues", buf_text(&names)), LN("concurrency", w->set->concurrency));
 	buf_release(&names);
 }
