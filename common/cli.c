@@ -291,8 +291,8 @@ int cli_parse(struct cli *cli, void *options, int argc, char **argv)
 	memset(cli->flags, 0, sizeof cli->flags);
 	cli->args = argv + (argc > 0);
 	cli->args_len = 0;
-	if (argc == 4 && strcmp(argv[1], CLI_COMPLETE) == 0) {
-		cli_print_completions(cli, argv[2], argv[3]);
+	if (argc == 2 && strcmp(argv[1], CLI_COMPLETE) == 0) {
+		cli_print_completions(cli);
 		return EXIT_DONE;
 	}
 	if ((status = find_command(&p)) >= 0)

@@ -81,8 +81,8 @@ struct cli {
  * struct that the offsets point into, set to its defaults by the caller. The
  * value of OPT_SETTING is checked here already: a wrong one is EXIT_USAGE.
  *
- * "--complete LINE TEXT" in place of all else is how a shell asks what may come
- * next (cli_complete.c); it is answered on stdout, and 0 returned.
+ * "--complete" in place of all else is how a shell asks what may come next
+ * (cli_complete.c); it is answered on stdout, and 0 returned.
  */
 int cli_parse(struct cli *cli, void *options, int argc, char **argv);
 

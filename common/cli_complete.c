@@ -256,7 +256,7 @@ static void complete(struct completion *c, int argc, char **argv)
 	cli_table_release(&t);
 }
 
-void cli_print_completions(const struct cli *cli, const char *line, const char *text)
+static void answer(const struct cli *cli, const char *line, const char *text)
 {
 	struct completion c = { .cli = cli, .words = BUF_INIT };
 	size_t len = strlen(line), end = strlen(text);
@@ -276,4 +276,24 @@ void cli_print_completions(const struct cli *cli, const char *line, const char *
 	fputs(buf_text(&c.words), stdout);
 	buf_release(&c.words);
 	words_free(whole.words);
+}
+
+void cli_print_completions(const struct cli *cli)
+{
+	struct buf asked = BUF_INIT;
+	char block[1024], *line, *text;
+	size_t n;
+
+	while ((n = fread(block, 1, sizeof block, stdin)) > 0)
+		buf_add(&asked, block, n);
+	line = buf_give(&asked);
+	n = strlen(line);
+	if (n > 0 && line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	text = strrchr(line, '\n');
+	if (text != NULL) {
+		*text = '\0';
+		answer(cli, line, text + 1);
+	}
+	free(line);
 }

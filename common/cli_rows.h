@@ -37,10 +37,11 @@ int cli_first_word(const struct cli *cli, int argc, char **argv);
 void cli_print_help(const struct cli *cli, const struct command_row *command);
 
 /*
- * What may stand where the cursor is, to stdout. line: the command up to there; text: its end, which the shell
- * replaces. First comes "words", then each of them on a line; or "files" alone, which the shell knows itself.
+ * What may stand where the cursor is, to stdout. stdin: the command up to there, and on a line of its own the end of
+ * it that the shell will replace; not as arguments, which others can see, for a password may be in them.
+ * First comes "words", then each of them on a line; or "files" alone, which the shell knows itself.
  */
 #define CLI_COMPLETE "--complete"
-void cli_print_completions(const struct cli *cli, const char *line, const char *text);
+void cli_print_completions(const struct cli *cli);
 
 #endif

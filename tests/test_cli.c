@@ -419,7 +419,9 @@ START_TEST(a_shell_is_told_what_may_come_next)
 	struct cli cli = program("run");
 
 	cli.commands = rows;
-	struct call *c = parse_words(cli, WORDS("unstuck-test", "--complete", completions[_i].line, completions[_i].text));
+	write_filef("in", "%s\n%s\n", completions[_i].line, completions[_i].text);
+	ck_assert_ptr_nonnull(freopen("in", "r", stdin));
+	struct call *c = parse_words(cli, WORDS("unstuck-test", "--complete"));
 	ck_assert_int_eq(c->status, EXIT_DONE);
 	ck_assert_str_eq(c->out, completions[_i].want);
 	ck_assert_str_eq(c->err, "");
