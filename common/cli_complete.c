@@ -125,7 +125,7 @@ static const struct {
 	const char *name;
 	void (*offer)(struct completion *c, const char *head);
 } values[] = {
-	{ "QUEUE", offer_queues }, { "STATUS", offer_statuses }, { "FILE", offer_files }, { "CMD", offer_files },
+	{ "QUEUE", offer_queues }, { "Q", offer_queues }, { "STATUS", offer_statuses }, { "FILE", offer_files }, { "CMD", offer_files },
 };
 
 static void offer_values(struct completion *c, const char *head, const char *name, size_t len)

@@ -165,6 +165,7 @@ START_TEST(the_promised_events_are_there)
 }
 END_TEST
 
+/* But not what only a build for tests looks at (failpoint.c). */
 START_TEST(all_signals_and_variables_are_in_the_pages)
 {
 	const char *worker, *all = "";
@@ -175,8 +176,8 @@ START_TEST(all_signals_and_variables_are_in_the_pages)
 	for (size_t i = 0; i < PAGES; i++)
 		all = story_text("%s%s", all, text_of(pages[i]));
 	must_have_all(worker, shell("sed -n 's/^\t{ SIG[A-Z0-9]*, .*\"\\([A-Z0-9]*\\)\" }.*/\\1/p' worker/signals.c"), "unstuck-worker");
-	must_have_all(all, shell("grep -ohE '(getenv|path_in_env)\\(\"[A-Z_]+\"' common/*.c worker/*.c recover/*.c ctl/*.c | sed 's/.*\"\\(.*\\)\"/\\1/' | sort -u"),
-	              "any page");
+	must_have_all(all, shell("grep -ohE '(getenv|path_in_env)\\(\"[A-Z_]+\"' $(ls common/*.c worker/*.c recover/*.c ctl/*.c | "
+	                         "grep -v /failpoint) | sed 's/.*\"\\(.*\\)\"/\\1/' | sort -u"), "any page");
 	must_have_all(text_of("unstuck-handler.7"), shell("grep -ohE '\"UNSTUCK_[A-Z_]+=%' worker/*.c | sed 's/\"\\(.*\\)=%/\\1/' | sort -u"),
 	              "unstuck-handler");
 }
