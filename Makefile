@@ -20,12 +20,13 @@ CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
 need_pkgs  = $(if $(PKG_LIBS),,$(error missing packages: $(PKGS) or pkg-config itself; run make deps))
 
 PROGRAMS := unstuck-worker unstuck-recover unstuckctl
+SCDOC    := $(shell command -v scdoc 2>/dev/null)
 objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo bench test check model fuzz fuzz-programs lint docs install uninstall clean help
-all: $(PROGRAMS:%=$(BUILD)/%)
+.PHONY: all man tests deps demo bench test check model fuzz fuzz-programs lint docs install uninstall clean help
+all: $(PROGRAMS:%=$(BUILD)/%) $(if $(SCDOC),man)
 	@:
 
 $(BUILD)/unstuck-worker:  $(BUILD)/obj/worker/main.o  $(BUILD)/libworker.a  $(BUILD)/libcommon.a
@@ -55,6 +56,24 @@ $(BUILD)/obj/%.o: %.c
 	$(need_pkgs)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+# docs/man/NAME.SECTION.scd, filled with the tables by the program whose page it is, or by any: see scripts/print_manual.c.
+PAGES    := $(patsubst docs/man/%.scd,$(BUILD)/man/%,$(wildcard docs/man/*.scd))
+PRINTERS := $(PROGRAMS:%=$(BUILD)/man/print-%)
+printer   = $(BUILD)/man/print-$(if $(filter $*,$(PROGRAMS:%=%.1)),$(basename $*),unstuckctl)
+need_scdoc = $(if $(SCDOC),,$(error the manual needs scdoc; run make deps))
+man: $(PAGES)
+	@:
+$(BUILD)/man/print-unstuck-worker:  $(BUILD)/obj/worker/main.o  $(BUILD)/libworker.a
+$(BUILD)/man/print-unstuck-recover: $(BUILD)/obj/recover/main.o $(BUILD)/librecover.a
+$(BUILD)/man/print-unstuckctl:      $(BUILD)/obj/ctl/main.o     $(BUILD)/libctl.a
+$(PRINTERS): $(BUILD)/man/print-%: $(BUILD)/obj/scripts/print_manual.o $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--wrap=cli_parse -o $@ \
+		$(filter %.o,$^) $(filter-out %/libcommon.a,$(filter %.a,$^)) $(BUILD)/libcommon.a $(PKG_LIBS) $(LDLIBS)
+$(PAGES): $(BUILD)/man/%: docs/man/%.scd scripts/man.awk $(PRINTERS)
+	$(need_scdoc)
+	$(call say,MAN,$@)$(printer) $< > $@.scd && scdoc < $@.scd > $@.roff && awk -f scripts/man.awk $@.roff > $@.new && mv $@.new $@
 
 # Tests: tests/test_x.c (units) and tests/it_x.c (stories), each one Check program.
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c tests/it_*.c))
@@ -110,7 +129,7 @@ bench:
 
 # Sanitizers make all slower, and a finding has to end a program with a status that no test expects.
 test check:
-	$(call get_deps,build run test)
+	$(call get_deps,build man run test)
 	$(again) all tests
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
@@ -153,6 +172,8 @@ BIN      = $(DESTDIR)$(PREFIX)/bin
 SHARE    = $(DESTDIR)$(PREFIX)/share/unstuck
 DOC      = $(DESTDIR)$(PREFIX)/share/doc/unstuck
 LIB      = $(DESTDIR)$(PREFIX)/lib
+MAN      = $(DESTDIR)$(PREFIX)/share/man
+COMPLETE = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 SCHED   := $(filter-out %.c %.h %.service %.timer,$(wildcard cron/* worker/*.conf))
 UNITS   := $(wildcard cron/*.service cron/*.timer worker/*.service)
 install: all
@@ -170,8 +191,16 @@ install: all
 	install -m 644 worker/unstuck.sysusers $(LIB)/sysusers.d/unstuck.conf
 	install -m 644 worker/unstuck.tmpfiles $(LIB)/tmpfiles.d/unstuck.conf
 	install -m 644 $(wildcard README.md docs/*.md docs/*.json docs/*.yml) $(DOC)
+	install -d $(COMPLETE)
+	for program in $(PROGRAMS); do install -m 644 scripts/completion.bash $(COMPLETE)/$$program || exit 1; done
+ifneq ($(SCDOC),)
+	for page in $(PAGES); do install -D -m 644 $$page $(MAN)/man$${page##*.}/$${page##*/} || exit 1; done
+else
+	@echo "the manual is left out: it needs scdoc, which make deps installs"
+endif
 uninstall:
-	rm -f $(PROGRAMS:%=$(BIN)/%)
+	rm -f $(PROGRAMS:%=$(BIN)/%) $(PROGRAMS:%=$(COMPLETE)/%)
+	for page in $(PAGES); do rm -f $(MAN)/man$${page##*.}/$${page##*/}; done
 	rm -f $(addprefix $(LIB)/systemd/system/,$(notdir $(UNITS)))
 	rm -f $(LIB)/sysusers.d/unstuck.conf $(LIB)/tmpfiles.d/unstuck.conf
 	rm -rf $(SHARE) $(DOC)
@@ -188,6 +217,7 @@ help:
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
+	@echo "make man        the manual pages, into build/man/; make does it too where scdoc is there"
 	@echo "make docs       write docs/settings.md and docs/metrics.md from their tables"
 	@echo "make install    to \$$(DESTDIR)\$$(PREFIX), $(PREFIX) by default; make uninstall takes it away"
 

@@ -37,6 +37,14 @@ static inline const char *log_text(const char *text)	/* NULL is logged as empty 
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
+/* log_events.c: all of them, for people. */
+struct event_row {
+	const char *name;	/* NULL ends the table */
+	const char *levels;	/* "info, warning" */
+	const char *means;	/* a phrase */
+};
+extern const struct event_row log_events[];
+
 /*
  * Until set: text, info, stderr. path "" or NULL is stderr, LOG_TO_SYSLOG the system's log. -1 when the file
  * cannot be opened.

@@ -161,7 +161,7 @@ const struct setting setting_rows[] = {
 	{ QUEUE_MAPPED(where, SET_SQL), .help = "extra condition on claims" },
 	{ QUEUE_MAPPED(order_by, SET_SQL), .def_text = "the key", .help = "order of claims" },
 	{ QUEUE_MAPPED(payload, SET_COLUMNS), .def_text = "all", .help = "columns handed to the handler" },
-	{ QUEUE_MAPPED(result, SET_COLUMN), .help = "jsonb, json or text column to put the result in" },
+	{ QUEUE_MAPPED(result, SET_COLUMN), .help = "column of jsonb, json or text to put the result in" },
 	{ QUEUE_MAPPED(on_success, SET_SQL),
 	  .help = "statement run in the transaction of the state: $1 is the id, $2 the result as jsonb; in place of result" },
 	{ QUEUE_MAPPED(show, SET_COLUMNS), .help = "columns that recover lists" },
