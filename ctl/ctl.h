@@ -29,6 +29,9 @@ struct options {
 	const char *status;
 	uint64_t limit;
 	bool all_failed;		/* retry */
+	usec_t min_age;			/* doctor */
+	usec_t every;			/* top */
+	bool once;
 };
 
 struct ctl {
@@ -48,6 +51,8 @@ enum exit_status retry_run(struct ctl *ctl);
 enum exit_status queues_run(struct ctl *ctl);
 enum exit_status workers_run(struct ctl *ctl);
 enum exit_status spool_run(struct ctl *ctl);
+enum exit_status doctor_run(struct ctl *ctl);
+enum exit_status top_run(struct ctl *ctl);
 
 /* Connect as the settings say. -1: ctl->err. */
 int ctl_connect(struct ctl *ctl);
