@@ -115,7 +115,7 @@ int doctor_take(struct doctor *d, const struct error *err)
 		return error_set(&d->ctl->err, err->kind, "%s", err->text);
 	doctor_tell(d, WARNING, "could not be looked at: %s", err->text);
 	if (strcmp(state, "42501") == 0)
-		doctor_remedy(d, "GRANT unstuck_read TO %s; or look as another user", PQuser(d->ctl->session.conn));
+		doctor_remedy(d, "GRANT unstuck_read TO \"%s\";", PQuser(d->ctl->session.conn));
 	if (strcmp(state, "57014") == 0 || strcmp(state, "55P03") == 0)
 		doctor_remedy(d, "see who holds it: SELECT * FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
 	return 0;

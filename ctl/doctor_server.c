@@ -103,9 +103,9 @@ void check_clock(struct doctor *d)
 	}
 	if (doubt == HUGE_VAL || fabs(skew) - doubt < (double)SKEW_TOLD)
 		return;
-	doctor_tell(d, WARNING, "the clock of this host is %s %s of the server's: ages are right (the server measures them), times in "
+	doctor_tell(d, WARNING, "the clock of this host is %s %s the server's: ages are right (the server measures them), times in "
 	            "logs and what applications here write into updated_at are not",
-	            usec_text((usec_t)fabs(skew) / SEC * SEC, text), skew > 0 ? "ahead" : "behind");
+	            usec_text((usec_t)(fabs(skew) / SEC + 0.5) * SEC, text), skew > 0 ? "ahead of" : "behind");
 	doctor_remedy(d, "timedatectl set-ntp true, on the host whose time is wrong");
 }
 
