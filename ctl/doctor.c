@@ -11,9 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "sqltext.h"
-
-/* No check waits longer for the server than that. */
-#define PATIENCE "SELECT set_config('statement_timeout', '5s', false), set_config('lock_timeout', '500ms', false)"
+#include "table.h"
 
 enum need { NEED_HOST, NEED_DATABASE, NEED_SCHEMA };
 enum param { PARAM_NONE, PARAM_VERSION, PARAM_MIN_AGE };
@@ -204,20 +202,9 @@ static bool is_possible(const struct doctor *d, const struct check *c)
 	return false;
 }
 
-/* Behind a pooler a setting of ours would become that of some other client: there it stays as it is. */
 static int connect_patiently(struct doctor *d)
 {
-	struct ctl *ctl = d->ctl;
-	char *pid = NULL;
-
-	if (session_connect(&ctl->session, ctl->settings.database_url, ctl->cli.program, &ctl->err) < 0 ||
-	    session_value(&ctl->session, &ctl->err, &pid, "SELECT pg_backend_pid()", 0, NULL) < 0)
-		return -1;
-	d->pooled = pid == NULL || atoi(pid) != PQbackendPID(ctl->session.conn);
-	free(pid);
-	if (!d->pooled)
-		PQclear(session_exec(&ctl->session, &ctl->err, PATIENCE, 0, NULL));
-	return doctor_over(d) ? -1 : 0;
+	return session_connect(&d->ctl->session, d->ctl->settings.database_url, d->ctl->cli.program, &d->ctl->err) < 0 ? -1 : ctl_limit_statements(d->ctl, &d->pooled);
 }
 
 /* A database that is not there leaves what this host alone can tell, and the error. */
@@ -280,19 +267,6 @@ static size_t count_of(const struct doctor *d, enum severity severity, const cha
 	return n;
 }
 
-static json_t *text_or_null(const char *text)
-{
-	struct buf clean = BUF_INIT;
-	json_t *j;
-
-	if (text == NULL)
-		return json_null();
-	utf8_clean(&clean, text, strlen(text), 64 * 1024);
-	j = json_string(buf_text(&clean));
-	buf_release(&clean);
-	return j;
-}
-
 static void print_json(const struct doctor *d)
 {
 	json_t *list = json_array(), *document;
@@ -301,8 +275,8 @@ static void print_json(const struct doctor *d)
 		const struct diagnosis *f = &d->found[i];
 
 		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o, s:o}", "severity", severities[f->severity].name,
-		                                      "check", f->check, "queue", text_or_null(f->queue),
-		                                      "what", text_or_null(f->what), "remedy", text_or_null(f->remedy)));
+		                                      "check", f->check, "queue", ctl_json_text(f->queue),
+		                                      "what", ctl_json_text(f->what), "remedy", ctl_json_text(f->remedy)));
 	}
 	document = json_pack("{s:o, s:I, s:I, s:I}", "findings", list, "errors", (json_int_t)count_of(d, ERROR, NULL),
 	                     "warnings", (json_int_t)count_of(d, WARNING, NULL), "notes", (json_int_t)count_of(d, NOTE, NULL));
@@ -315,9 +289,12 @@ static void print_finding(const struct diagnosis *f, bool colour)
 {
 	printf("%s%-7s%s  %s%s%s: ", colour ? severities[f->severity].colour : "", severities[f->severity].name,
 	       colour ? "\033[0m" : "", f->check, f->queue != NULL ? ": queue " : "", f->queue != NULL ? f->queue : "");
-	printf("%s\n", f->what);
-	if (f->remedy != NULL)
-		printf("         -> %s\n", f->remedy);
+	print_safe(f->what, 0);
+	if (f->remedy != NULL) {
+		fputs("\n         -> ", stdout);
+		print_safe(f->remedy, 0);
+	}
+	putchar('\n');
 }
 
 /* The worst first, each kind in the order of the checks. */

@@ -70,8 +70,8 @@ static bool is_in_settings(struct doctor *d, const char *queue)
 
 void check_waiting(struct doctor *d)
 {
-	enum { QUEUE, N, DUE, SERVED, ANY_WORKER };
-	PGresult *res = doctor_ask(d, sqltext("doctor", "waiting"), 0, NULL);
+	enum { QUEUE, N, DUE, OLDEST, SERVED, ANY_WORKER };
+	PGresult *res = doctor_ask(d, sqltext("ctl", "waiting"), 1, (const char *const[]){ "1001" });
 
 	for (int i = 0; i < PQntuples(res); i++) {
 		const char *queue = PQgetvalue(res, i, QUEUE);

@@ -156,27 +156,6 @@ SELECT 'note' AS severity, format('worker %s on %s (pid %s) is version %s, this 
   FROM unstuck.workers AS w WHERE w.version <> $1::text
  ORDER BY w.host, w.pid LIMIT 20;
 
--- name: waiting
--- The queues that have jobs waiting, how many (1001: more), how many of them are due, whether a registered worker holds jobs
--- of it, and whether any worker is registered. One look-up in the index a queue.
-WITH RECURSIVE q(queue) AS (
-  (SELECT j.queue FROM unstuck.jobs AS j WHERE j.waiting ORDER BY j.queue LIMIT 1)
-  UNION ALL
-  SELECT (SELECT j.queue FROM unstuck.jobs AS j WHERE j.waiting AND j.queue > q.queue ORDER BY j.queue LIMIT 1)
-    FROM q WHERE q.queue IS NOT NULL
-)
-SELECT q.queue, w.n, w.due,
-       EXISTS (SELECT FROM unstuck.batches AS b JOIN unstuck.workers AS k ON k.worker_id = b.worker_id WHERE b.queue = q.queue)
-       OR EXISTS (SELECT FROM unstuck.jobs AS j JOIN unstuck.workers AS k ON k.worker_id = j.worker_id
-                   WHERE j.alone AND j.queue = q.queue) AS served,
-       EXISTS (SELECT FROM unstuck.workers) AS any_worker
-  FROM (SELECT queue FROM q WHERE queue IS NOT NULL LIMIT 1000) AS q
- CROSS JOIN LATERAL (
-         SELECT count(*) AS n, count(*) FILTER (WHERE s.run_at <= now()) AS due
-           FROM (SELECT j.run_at FROM unstuck.jobs AS j WHERE j.queue = q.queue AND j.waiting
-                  ORDER BY j.priority, j.run_at, j.id LIMIT 1001) AS s) AS w
- WHERE w.n > 0;
-
 -- name: durations
 -- How long finished jobs of each queue took, from a sample of at most 2000 pages of either table.
 SELECT d.queue, count(*) AS n, percentile_cont(0.99) WITHIN GROUP (ORDER BY d.took) AS p99
