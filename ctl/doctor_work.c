@@ -9,9 +9,9 @@
 #include "sqltext.h"
 #include "words.h"
 
-/* ---- workers ---- */
+#define MOST_TOLD 20	/* of one kind; then only how many more */
 
-#define WORKERS_TOLD 20
+/* ---- workers ---- */
 
 void check_workers(struct doctor *d)
 {
@@ -19,7 +19,7 @@ void check_workers(struct doctor *d)
 	PGresult *res = doctor_ask(d, sqltext("workers", "silent"), 0, NULL);
 	int n = PQntuples(res);
 
-	for (int i = 0; i < n && i < WORKERS_TOLD; i++) {
+	for (int i = 0; i < n && i < MOST_TOLD; i++) {
 		bool dead = strtod(PQgetvalue(res, i, WATCH_S), NULL) == 0;
 
 		doctor_tell(d, WARNING, "worker %s on %s (pid %s) is %s: silent for %s s", PQgetvalue(res, i, WORKER),
@@ -27,8 +27,8 @@ void check_workers(struct doctor *d)
 		doctor_remedy(d, "look at %s; unstuck-recover%s --yes declares it dead and puts its jobs back", PQgetvalue(res, i, HOST),
 		              doctor_config(d));
 	}
-	if (n > WORKERS_TOLD) {
-		doctor_tell(d, WARNING, "more workers that are silent: %d", n - WORKERS_TOLD);
+	if (n > MOST_TOLD) {
+		doctor_tell(d, WARNING, "more workers that are silent: %d", n - MOST_TOLD);
 		doctor_remedy(d, "unstuckctl%s workers", doctor_config(d));
 	}
 	PQclear(res);
@@ -71,6 +71,7 @@ static bool is_in_settings(struct doctor *d, const char *queue)
 void check_waiting(struct doctor *d)
 {
 	enum { QUEUE, N, DUE, OLDEST, SERVED, ANY_WORKER };
+	int told = 0;
 	PGresult *res = doctor_ask(d, sqltext("ctl", "waiting"), 1, (const char *const[]){ "1001" });
 
 	for (int i = 0; i < PQntuples(res); i++) {
@@ -78,11 +79,16 @@ void check_waiting(struct doctor *d)
 		const char *number = strcmp(PQgetvalue(res, i, N), "1001") == 0 ? "more than 1000" : PQgetvalue(res, i, N);
 
 		if (!is_in_settings(d, queue) && strcmp(PQgetvalue(res, i, SERVED), "t") != 0) {
-			tell_unserved(d, queue, number);
+			if (told++ < MOST_TOLD)
+				tell_unserved(d, queue, number);
 		} else if (strcmp(PQgetvalue(res, i, ANY_WORKER), "t") != 0 && atoi(PQgetvalue(res, i, DUE)) > 0) {
 			doctor_tell(d, WARNING, "jobs of queue %s are due, and no worker is registered", queue);
 			doctor_remedy(d, "unstuck-worker%s run --daemon, or systemctl start unstuck-worker", doctor_config(d));
 		}
+	}
+	if (told > MOST_TOLD) {
+		doctor_tell(d, WARNING, "more queues that nobody serves: %d", told - MOST_TOLD);
+		doctor_remedy(d, "unstuckctl%s queues", doctor_config(d));
 	}
 	PQclear(res);
 }
@@ -111,7 +117,7 @@ static void tell_stuck(struct doctor *d, const struct patient *p, const PGresult
 		if (count > 0)
 			buf_addf(&why, "%s%d %s", why.len > 0 ? ", " : "", count, reasons[r]);
 	}
-	doctor_tell(d, ERROR, "stuck: %s%d (%s), the oldest for %s s: %s", n > 1000 ? "more than " : "", n > 1000 ? 1000 : n,
+	doctor_tell(d, ERROR, "jobs that are stuck: %s%d (%s), the oldest for %s s: %s", n > 1000 ? "more than " : "", n > 1000 ? 1000 : n,
 	            buf_text(&why), PQgetvalue(res, 0, PQfnumber(res, "age_s")), PQgetvalue(res, 0, PQfnumber(res, "observed")));
 	doctor_remedy(d, "unstuck-recover%s --dry-run '%s'; then unstuck-recover%s --yes '%s'", doctor_config(d), p->set->name,
 	              doctor_config(d), p->set->name);

@@ -111,25 +111,24 @@ struct cell {
 	size_t width;		/* 0: the last one, as long as it is */
 	bool right;
 	const char *key;
-	enum { TEXT, COUNT, AGE, SHORT_ID } kind;
+	enum { TEXT, COUNT, AGE, SHORT_ID, REASON } kind;
 };
 
 static const struct cell queue_cells[] = {
 	{ "QUEUE", 24, false, "queue", TEXT }, { "READY", 7, true, "ready", COUNT }, { "LATER", 7, true, "later", COUNT },
 	{ "RUN", 6, true, "processing", COUNT }, { "STUCK", 6, true, "stuck", COUNT },
-	{ "MAX WAIT", 9, true, "oldest_pending_age_s", AGE }, { "MAX RUN", 8, true, "oldest_processing_age_s", AGE },
-	{ "", 0, false, "error", TEXT },
+	{ "MAX WAIT", 9, true, "oldest_pending_age_s", AGE }, { "MAX RUN", 0, true, "oldest_processing_age_s", AGE },
 };
 
 static const struct cell worker_cells[] = {
 	{ "WORKER", 9, false, "worker_id", SHORT_ID }, { "HOST", 24, false, "host", TEXT }, { "PID", 8, true, "pid", COUNT },
 	{ "BEAT", 6, true, "beat_age_s", AGE }, { "JOBS", 6, true, "jobs", COUNT }, { "VERSION", 9, true, "version", TEXT },
-	{ " STATE", 0, false, "state", TEXT },
+	{ "STATE", 0, false, "state", TEXT },
 };
 
 static const struct cell job_cells[] = {
 	{ "QUEUE", 24, false, "queue", TEXT }, { "JOB", 20, true, "job", TEXT }, { "AGE", 6, true, "age_s", AGE },
-	{ "WORKER", 9, true, "worker_id", SHORT_ID }, { " STATE", 0, false, "reason", TEXT },
+	{ "WORKER", 9, true, "worker_id", SHORT_ID }, { "STATE", 0, false, "reason", REASON },
 };
 
 static void cell_text(struct buf *out, const json_t *value, int kind)
@@ -143,9 +142,19 @@ static void cell_text(struct buf *out, const json_t *value, int kind)
 		buf_adds(out, age_text(number, age));
 	} else if (kind == COUNT) {
 		buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	} else if (kind == REASON && strcmp(json_string_value(value), "alive") == 0) {
+		buf_adds(out, "running");
 	} else {
 		buf_addf(out, "%.*s", kind == SHORT_ID ? 8 : 1000, json_string_value(value));
 	}
+}
+
+/* One column of the terminal stays free behind each. */
+static void add_cell(struct buf *line, const struct cell *cell, const char *text)
+{
+	view_cell(line, text, cell->width > 0 ? cell->width - 1 : 0, cell->right);
+	if (cell->width > 0)
+		buf_addc(line, ' ');
 }
 
 static void add_titles(struct view *v, const struct cell *cells, size_t n, size_t width)
@@ -153,7 +162,7 @@ static void add_titles(struct view *v, const struct cell *cells, size_t n, size_
 	struct buf line = BUF_INIT;
 
 	for (size_t i = 0; i < n; i++)
-		view_cell(&line, cells[i].title, cells[i].width, cells[i].right);
+		add_cell(&line, &cells[i], cells[i].title);
 	add_line(v, TITLE, &line, width);
 }
 
@@ -163,18 +172,12 @@ static void add_row(struct view *v, enum look look, const struct cell *cells, si
 
 	for (size_t i = 0; i < n; i++) {
 		const json_t *value = json_object_get(o, cells[i].key);
-		bool more = strcmp(cells[i].key, "ready") == 0 && json_is_true(json_object_get(o, "capped"));
 
 		buf_clear(&text);
-		if (cells[i].width > 0 || !json_is_null(value))
-			cell_text(&text, value, cells[i].kind);
-		buf_adds(&text, more ? "+" : "");
-		if (cells[i].width == 0)
-			buf_addc(&line, ' ');
-		/* One column stays free behind each. */
-		view_cell(&line, buf_text(&text), cells[i].width > 0 ? cells[i].width - 1 : 0, cells[i].right);
-		if (cells[i].width > 0)
-			buf_addc(&line, ' ');
+		cell_text(&text, value, cells[i].kind);
+		if (strcmp(cells[i].key, "ready") == 0 && json_is_true(json_object_get(o, "capped")))
+			buf_addc(&text, '+');
+		add_cell(&line, &cells[i], buf_text(&text));
 	}
 	buf_release(&text);
 	add_line(v, look, &line, width);
@@ -197,9 +200,10 @@ static bool is_bad_queue(const json_t *queue)
 	return json_integer_value(json_object_get(queue, "stuck")) > 0 || json_is_string(json_object_get(queue, "error"));
 }
 
-static void add_observed(struct view *v, const json_t *job, size_t width)
+/* Below its row, when there is one. */
+static void add_more(struct view *v, const json_t *o, const char *key, size_t width)
 {
-	const char *text = json_string_value(json_object_get(job, "observed"));
+	const char *text = json_string_value(json_object_get(o, key));
 	struct buf line = BUF_INIT;
 
 	if (text == NULL)
@@ -208,7 +212,7 @@ static void add_observed(struct view *v, const json_t *job, size_t width)
 	add_line(v, FAINT, &line, width);
 }
 
-/* bad NULL: all; else first those for which it holds. */
+/* First those for which bad() holds. */
 static void add_rows(struct view *v, const struct cell *cells, size_t n, const json_t *list, bool (*bad)(const json_t *), size_t width)
 {
 	json_t *o;
@@ -216,8 +220,10 @@ static void add_rows(struct view *v, const struct cell *cells, size_t n, const j
 
 	for (int first = 1; first >= 0; first--)
 		json_array_foreach(list, i, o)
-			if (bad(o) == (first == 1))
+			if (bad(o) == (first == 1)) {
 				add_row(v, first ? BAD : PLAIN, cells, n, o, width);
+				add_more(v, o, "error", width);
+			}
 }
 
 static size_t count_if(const json_t *list, bool (*is)(const json_t *))
@@ -241,7 +247,7 @@ static void add_stuck(struct view *v, const json_t *running, size_t width)
 	json_array_foreach(running, i, o)
 		if (is_stuck(o)) {
 			add_row(v, BAD, job_cells, ARRAY_SIZE(job_cells), o, width);
-			add_observed(v, o, width);
+			add_more(v, o, "observed", width);
 		}
 	add_text(v, PLAIN, "", width);
 }

@@ -288,6 +288,7 @@ START_TEST(the_server)
 
 	must_sql(db, "ALTER SYSTEM SET max_prepared_transactions = 5");
 	must_sql(db, "ALTER SYSTEM SET wal_level = 'logical'");
+	must_sql(db, "ALTER SYSTEM SET superuser_reserved_connections = 90");	/* of 100 */
 	PQfinish(old);
 	server_stop();
 	server_start();
@@ -309,6 +310,7 @@ START_TEST(the_server)
 	must_find(p, "error", "writable", "transactions of user postgres in this database are read-only",
 	          "SET default_transaction_read_only = off;");
 	must_find(p, "warning", "connections", story_text("of 10 connections of database %s", db->name), "CONNECTION LIMIT 20;");
+	must_find(p, "warning", "connections", "of 10 connections of the server", "ALTER SYSTEM SET max_connections = 200; then restart");
 	const char *end = must_find(p, "warning", "xmin", "idle in transaction) is ", "SELECT pg_terminate_backend(");
 	must_find(p, "warning", "xmin", "SELECT 'who holds it'", story_text("%d", PQbackendPID(old)));
 	const char *prepared = must_find(p, "warning", "xmin", "prepared transaction it's of user postgres", "ROLLBACK PREPARED 'it''s';");
@@ -330,6 +332,7 @@ START_TEST(the_server)
 	must_be_well(must_doctor(db, 0, "--min-age", "0"));
 
 	/* The same server as a standby of nobody. */
+	must_sql(db, "ALTER SYSTEM RESET superuser_reserved_connections");
 	const char *signal_file = story_text("%s/data/standby.signal", server_dir());
 	server_stop();
 	must_run(0, NULL, "sh", "-c", story_text(">%s && chmod 666 %s", signal_file, signal_file));
@@ -404,6 +407,11 @@ START_TEST(the_work)
 	p = must_doctor(db, 1);
 	ck_assert_uint_eq(count_in(p, "workers"), 0);
 	ck_assert_uint_eq(count_in(p, "vacuum"), 1);
+	must_sql(db, "INSERT INTO unstuck.jobs (queue) SELECT 'q' || g FROM generate_series(1, 30) g; INSERT INTO unstuck.workers (worker_id, host,"
+	             " pid, version, heartbeat_s, timeout_s, beat_at) SELECT gen_random_uuid(), 'h', 1, '1', 1, 1, '2020-01-01' FROM generate_series(1, 25)");
+	p = must_doctor(db, 1);
+	must_find(p, "warning", "waiting", "more queues that nobody serves: 11", "unstuckctl -c './unstuck.ini' queues");
+	must_find(p, "warning", "workers", "more workers that are silent: 5", "unstuckctl -c './unstuck.ini' workers");
 }
 END_TEST
 
