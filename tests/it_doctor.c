@@ -33,50 +33,58 @@ static struct proc *doctor_at(const char *url, int status, const char *const *en
 #define THEN(...) ((const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })	/* maybe no words */
 #define must_doctor(db, status, ...) (story_at(__FILE__, __LINE__), doctor_at((db)->url, status, NULL, THEN(__VA_ARGS__)))
 
-static json_t *findings_of(struct proc *p)
-{
-	json_t *document = json_loads(proc_out(p), 0, NULL), *list = json_object_get(document, "findings");
-
-	if (list == NULL)
-		story_fail("no document: %s", proc_out(p));
-	return list;
-}
+/* A finding, its texts living as long as the test. */
+struct told {
+	const char *severity, *check, *what, *remedy;
+};
 
 static const char *text_at(const json_t *o, const char *key)
 {
 	const char *text = json_string_value(json_object_get(o, key));
 
-	return text != NULL ? text : "";
+	return story_text("%s", text != NULL ? text : "");
+}
+
+/* Ended by one without a check. */
+static struct told *findings_of(struct proc *p)
+{
+	json_t *document = json_loads(proc_out(p), 0, NULL), *list = json_object_get(document, "findings"), *o;
+	struct told *told = story_memory((json_array_size(list) + 1) * sizeof *told);
+	size_t i;
+
+	if (list == NULL)
+		story_fail("no document: %s", proc_out(p));
+	json_array_foreach(list, i, o)
+		told[i] = (struct told){ text_at(o, "severity"), text_at(o, "check"), text_at(o, "what"), text_at(o, "remedy") };
+	json_decref(document);
+	return told;
 }
 
 /* A finding of this check whose texts hold these parts. Gives its remedy. */
 static const char *finding_in(struct proc *p, const char *severity, const char *check, const char *what, const char *remedy)
 {
-	json_t *list = findings_of(p), *o;
-	size_t i;
-
-	json_array_foreach(list, i, o)
-		if (strcmp(text_at(o, "severity"), severity) == 0 && strcmp(text_at(o, "check"), check) == 0
-		    && strstr(text_at(o, "what"), what) != NULL && strstr(text_at(o, "remedy"), remedy) != NULL)
-			return story_text("%s", text_at(o, "remedy"));
+	for (const struct told *f = findings_of(p); f->check != NULL; f++)
+		if (strcmp(f->severity, severity) == 0 && strcmp(f->check, check) == 0 && strstr(f->what, what) != NULL
+		    && strstr(f->remedy, remedy) != NULL)
+			return f->remedy;
 	story_fail("no %s of %s says \"%s\" with \"%s\" in %s", severity, check, what, remedy, proc_out(p));
 }
 #define must_find(p, severity, check, what, remedy) \
 	(story_at(__FILE__, __LINE__), finding_in(p, severity, check, what, remedy))
 
+/* check NULL: of any. */
 static size_t count_in(struct proc *p, const char *check)
 {
-	json_t *list = findings_of(p), *o;
-	size_t i, n = 0;
+	size_t n = 0;
 
-	json_array_foreach(list, i, o)
-		n += strcmp(text_at(o, "check"), check) == 0;
+	for (const struct told *f = findings_of(p); f->check != NULL; f++)
+		n += check == NULL || strcmp(f->check, check) == 0;
 	return n;
 }
 
 static void must_be_well(struct proc *p)
 {
-	if (json_array_size(findings_of(p)) != 0)
+	if (count_in(p, NULL) != 0)
 		story_fail("found: %s", proc_out(p));
 }
 
@@ -222,20 +230,14 @@ START_TEST(the_remedies_for_rights_are_enough)
 	           "payload = state\nwhere = secret IS NULL\nready = READY\nprocessing = PROCESSING\ndone = DONE\nfailed = FAILED\nreset_to = READY\n"
 	           "handler = /bin/true\n");
 	for (int round = 0; left && round < 8; round++) {
-		json_t *o;
-		size_t i;
-
 		p = proc_start(NULL, WORDS("unstuckctl", "-d", url, "doctor", "--json"));
 		wait_exit(p, 60000);
 		left = false;
-		json_array_foreach(findings_of(p), i, o) {
-			const char *remedy = text_at(o, "remedy");
-
-			if (strncmp(remedy, "GRANT ", 6) == 0 || strncmp(remedy, "ALTER ROLE", 10) == 0) {
-				must_sql(db, "%s", remedy);
+		for (const struct told *f = findings_of(p); f->check != NULL; f++)
+			if (strncmp(f->remedy, "GRANT ", 6) == 0 || strncmp(f->remedy, "ALTER ROLE", 10) == 0) {
+				must_sql(db, "%s", f->remedy);
 				left = true;
 			}
-		}
 		if (round == 0) {
 			must_find(p, "error", "schema", "this user may not use schema unstuck", "GRANT unstuck_worker TO");
 			must_find(p, "error", "table", "lacks USAGE on schema app", "GRANT USAGE ON SCHEMA");
@@ -250,7 +252,7 @@ START_TEST(the_remedies_for_rights_are_enough)
 		}
 	}
 	p = doctor_at(url, 1, NULL, THEN());
-	ck_assert_uint_eq(json_array_size(findings_of(p)), 1);
+	ck_assert_uint_eq(count_in(p, NULL), 1);
 	must_find(p, "warning", "waiting", "jobs of queue mail are due, and no worker is registered", "unstuck-worker -c './unstuck.ini' run");
 
 	/* A role that is no member: what it lacks by name. */
