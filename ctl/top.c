@@ -411,9 +411,16 @@ static enum exit_status live(struct ctl *ctl, json_t *document)
 	return ctl_failed(ctl);
 }
 
+static bool is_screen(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && (term == NULL || strcmp(term, "dumb") != 0);
+}
+
 enum exit_status top_run(struct ctl *ctl)
 {
-	bool once = ctl->opt.once || ctl->cli.common.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
+	bool once = ctl->opt.once || ctl->cli.common.json || !is_screen();
 	json_t *document;
 
 	if (ctl->opt.every < EVERY_LEAST)

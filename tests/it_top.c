@@ -93,6 +93,7 @@ static bool is_cooked(int terminal)
 
 static struct proc *start_top(struct testdb *db, const char *const *env)
 {
+	setenv("TERM", "xterm", 1);
 	struct proc *p = must_start((&(struct proc_options){ .tty = TTY_ALL, .env = env }), "unstuckctl", "-d", db->url, "top", "--every",
 	                            "250ms");
 
@@ -141,6 +142,8 @@ START_TEST(where_there_is_no_terminal_it_is_one_look)
 	ck_assert_str_eq(json_string_value(json_object_get(queue, "table")), "public.videos");
 	ck_assert_int_eq(json_integer_value(json_object_get(queue, "ready")), 5);
 	json_decref(document);
+	p = must_run(0, (&(struct proc_options){ .tty = TTY_ALL, .env = WORDS("TERM=dumb") }), "unstuckctl", "-d", db->url, "top");
+	ck_assert_ptr_eq(strchr(proc_out(p), '\033'), NULL);
 	must_run(69, NULL, "unstuckctl", "-d", "postgresql:///x?host=/nowhere", "top");
 	must_run(78, NULL, "unstuckctl", "-d", must_have_empty_db()->url, "top");
 }
