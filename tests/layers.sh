@@ -22,7 +22,7 @@ table='
 6 recover/run.c recover/finish recover/schedule recover/nagios
 7 recover/main
 4 ctl/ctl ctl/table
-5 ctl/change ctl/wake
+5 ctl/change ctl/wake ctl/mapped ctl/screen ctl/top_view
 6 ctl/*
 7 ctl/main
 '
