@@ -5,7 +5,7 @@ VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
 BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
 
-PKGS     := libpq libevent_core jansson inih smartcols
+PKGS     := libpq libevent_core libevent_extra jansson inih smartcols
 CFLAGS   ?= -O2 -g
 ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
@@ -35,7 +35,7 @@ $(PROGRAMS:%=$(BUILD)/%):
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 $(BUILD)/libcommon.a: $(call objs,common) $(BUILD)/obj/gen/sqltext.o
-$(BUILD)/libworker.a: $(call lib_objs,worker)
+$(BUILD)/libworker.a: $(call lib_objs,worker) $(BUILD)/obj/gen/page.o
 $(BUILD)/librecover.a: $(call lib_objs,recover)
 $(BUILD)/libctl.a: $(call lib_objs,ctl)
 $(BUILD)/lib%.a:
@@ -44,6 +44,10 @@ $(BUILD)/lib%.a:
 $(BUILD)/gen/sqltext.c: sql/embed.awk $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)awk -f sql/embed.awk $(wildcard sql/*.sql) > $@.new && mv $@.new $@
+$(BUILD)/gen/page.c: worker/embed.sh worker/page.html
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)worker/embed.sh worker/page.html > $@.new && mv $@.new $@
+$(BUILD)/obj/gen/page.o: ALL_CPPFLAGS += -Iworker
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<

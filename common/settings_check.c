@@ -221,7 +221,6 @@ static const struct missing {
 } missing[] = {
 	{ "unstuck", "redis_url", NULL, "leave it empty" },
 	{ "worker", "wake", "redis", "use wake = notify" },
-	{ "http", "listen", NULL, "leave it empty" },
 	{ "queue", "rate", NULL, "take it out" },
 };
 

@@ -16,6 +16,7 @@
 #include "control.h"
 #include "flood.h"
 #include "handler.h"
+#include "http.h"
 #include "keep.h"
 #include "log.h"
 #include "notify.h"
@@ -29,6 +30,7 @@
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
 #define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
+#define HTTP_TIME (1 * SEC)		/* for the readers of the last answers and events */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -178,6 +180,24 @@ static usec_t until_presence(const struct worker *w)
 	return hurried(w, w->shutdown.part_at + (db_is_ready(w->db) ? SETTLE_TIME : SEC));
 }
 
+static void ask_http(struct worker *w)
+{
+	http_leave(w);
+}
+
+static enum part_state look_http(struct worker *w)
+{
+	if (!http_is_over(w))
+		return PART_WAITING;
+	http_cut(w);
+	return PART_COMPLETED;
+}
+
+static usec_t until_http(const struct worker *w)
+{
+	return w->shutdown.part_at + HTTP_TIME;
+}
+
 static enum part_state look_absent(struct worker *w)
 {
 	(void)w;
@@ -219,7 +239,7 @@ static const struct part leaving[] = {
 	{ "jobs",     NULL,         look_jobs,     handler_kill_all, until_jobs },
 	{ "results",  NULL,         look_results,  force_results,  until_settled },
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
-	{ "http",     NULL,         look_absent,   NULL,           until_now },
+	{ "http",     ask_http,     look_http,     http_cut,       until_http },
 	{ "redis",    NULL,         look_absent,   NULL,           until_now },
 	{ "database", ask_database, look_database, force_database, until_announced },
 };
@@ -354,6 +374,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, claim_advance(w, now));
 	note_ready(w);
 	stop_when_done(w);
+	next = usec_min(next, http_advance(w, now));
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
@@ -442,7 +463,7 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
-	if (keep_open(w, err) < 0)
+	if (keep_open(w, err) < 0 || http_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
@@ -452,6 +473,7 @@ static void worker_close(struct worker *w)
 	struct job *j;
 
 	control_close(w);
+	http_close(w);
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);

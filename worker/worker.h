@@ -24,6 +24,7 @@ struct counters {
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
+struct http;
 struct keep;
 struct notify;
 struct reload;
@@ -42,6 +43,7 @@ struct worker {
 	struct db *db;
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct http *http;		/* http.c; NULL: [http] listen is off */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
 	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
