@@ -134,8 +134,12 @@ lint:
 
 $(BUILD)/print_settings: $(BUILD)/obj/scripts/print_settings.o $(BUILD)/libcommon.a
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
-docs: $(BUILD)/print_settings
+$(BUILD)/print_metrics: $(BUILD)/obj/scripts/print_metrics.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+$(BUILD)/obj/scripts/print_metrics.o: ALL_CPPFLAGS += -Iworker
+docs: $(BUILD)/print_settings $(BUILD)/print_metrics
 	$(BUILD)/print_settings > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+	$(BUILD)/print_metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
 # What is installed where; the files of the schedulers name the programs by their full path.
 BIN      = $(DESTDIR)$(PREFIX)/bin
@@ -177,7 +181,7 @@ help:
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
-	@echo "make docs       write docs/settings.md from the table of settings"
+	@echo "make docs       write docs/settings.md and docs/metrics.md from their tables"
 	@echo "make install    to \$$(DESTDIR)\$$(PREFIX), $(PREFIX) by default; make uninstall takes it away"
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -14,7 +14,7 @@ table='
 2 common/setting* common/cli* common/pg common/catalog
 3 common/mapping* common/replay*
 4 worker/db* worker/batch worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address worker/page
-5 worker/worker.h worker/control.h worker/control.c worker/http* worker/sse worker/metrics* worker/view* worker/state worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
+5 worker/worker.h worker/control.h worker/control.c worker/http* worker/sse worker/metrics* worker/view* worker/state* worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
 6 worker/worker.c
 7 worker/main
 4 recover/options recover/target* recover/lock recover/stop recover/progress recover/watch recover/on_stuck

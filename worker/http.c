@@ -15,13 +15,14 @@
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include "http_listen.h"
 #include "log.h"
-#include "metrics.h"
+#include "metrics_text.h"
 #include "page.h"
 #include "sse.h"
 #include "state.h"
@@ -33,6 +34,7 @@
 #define HEADERS_MAX 8192
 #define BODY_MAX 65536			/* read and thrown away, so that a POST learns that it is a 405 */
 #define IDLE_SECONDS 10			/* for who asks slowly, or reads slowly */
+#define LEAVE_LOOK (10 * MSEC)		/* at what is still to be written, while leaving */
 #define SWEEP_EVERY (1 * SEC)
 #define ACCEPT_PAUSE (1 * SEC)		/* after an error of accept(): no descriptors, say */
 #define VIEW_WAIT (1 * SEC)		/* an answer waits so long for the database at most */
@@ -60,6 +62,7 @@ struct http {
 	struct evhttp *server;
 	struct evhttp_bound_socket *bound[HTTP_LISTEN_MAX];
 	size_t bound_len;
+	bool leaving;
 	bool paused;			/* not accepting: all places are taken, or accept() failed */
 	usec_t resume_at;
 	struct bufferevent *open[CONNECTIONS_HARD];
@@ -67,6 +70,7 @@ struct http {
 	TAILQ_HEAD(, waiter) waiters;
 	struct sse *sse;
 	struct view *view;
+	struct state *state;
 };
 
 /* ---- answers ---- */
@@ -164,7 +168,7 @@ static void tell_metrics(struct http *h, struct evhttp_request *req)
 
 static void tell_state(struct http *h, struct evhttp_request *req)
 {
-	char *text = state_text(h->w, h->view);
+	char *text = state_text(h->state, h->view);
 
 	if (text == NULL) {
 		answer_text(req, HTTP_INTERNAL, "the state could not be written as JSON");
@@ -177,7 +181,7 @@ static void tell_state(struct http *h, struct evhttp_request *req)
 
 static void tell_events(struct http *h, struct evhttp_request *req)
 {
-	if (worker_stopping(h->w) && h->bound_len == 0) {
+	if (h->leaving) {
 		answer_text(req, HTTP_SERVUNAVAIL, "stopping");
 		return;
 	}
@@ -463,6 +467,7 @@ int http_open(struct worker *w, struct error *err)
 	TAILQ_INIT(&h->waiters);
 	h->view = view_new(w);
 	h->sse = sse_new(w);
+	h->state = state_new(w);
 	if (http_listen_open(&h->at, address, err) < 0)
 		return -1;
 	h->server = new_server(h);
@@ -485,11 +490,14 @@ usec_t http_advance(struct worker *w, usec_t now)
 	if (h->resume_at != 0 && now >= h->resume_at)
 		h->resume_at = 0;
 	http_sweep(h, false);
+	state_note(h->state);
 	next = view_advance(h->view, now);
 	next = usec_min(next, answer_waiters(h, now));
 	next = usec_min(next, sse_advance(h->sse, now));
 	if (h->resume_at != 0)
 		next = usec_min(next, h->resume_at);
+	if (h->leaving)
+		next = usec_min(next, now + LEAVE_LOOK);
 	return h->open_len != 0 ? usec_min(next, now + SWEEP_EVERY) : next;
 }
 
@@ -509,6 +517,7 @@ void http_leave(struct worker *w)
 
 	if (h == NULL)
 		return;
+	h->leaving = true;
 	stop_listening(h);
 	view_stop(h->view);
 	sse_end(h->sse);
@@ -552,6 +561,7 @@ void http_close(struct worker *w)
 	http_listen_close(&h->at);
 	sse_free(h->sse);
 	view_free(h->view);
+	state_free(h->state);
 	free(h->name);
 	free(h);
 	w->http = NULL;

@@ -76,7 +76,7 @@ struct job {
 	struct process *process;	/* serve: RUNNING; who holds it */
 	struct batch *batch;		/* claimed with many others; else NULL */
 	struct job *chain;		/* serve: the next one with the same place in its process's table */
-	double progress;		/* serve: the last one told, 0 to 1 as a rule */
+	double progress;		/* serve: the last one told, 0 to 1 as a rule; NAN: never told */
 	struct spool_out *file;		/* exec with spool = always: what stdout goes to; else NULL */
 	struct buf out;			/* stdout so far, or read back; serve: the result */
 	usec_t started_at;		/* serve: CLAIMED: since when it waits for a process */

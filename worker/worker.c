@@ -19,6 +19,7 @@
 #include "http.h"
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
 #include "notify.h"
 #include "presence.h"
 #include "reconcile.h"
@@ -420,6 +421,7 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 	          LS("again_in", usec_text(retry_in / MSEC * MSEC, in)), LN("running", w->running),
 	          LN("results_waiting", store_waiting(w)));
 	w->db_complained = true;
+	w->db_error = *why;
 	if (w->presence == LEAVING)
 		w->presence = PRESENT;
 	w->released = false;		/* after the reconnect the release is asked for again */
@@ -453,6 +455,7 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	w->metrics = metrics_new();
 	reload_open(w);
 	handler_open(w);
 	notify_open(w);
@@ -483,6 +486,7 @@ static void worker_close(struct worker *w)
 	handler_close(w);
 	signals_close();
 	reload_close(w);
+	metrics_free(w->metrics);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)

@@ -26,6 +26,7 @@ enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 struct control;
 struct http;
 struct keep;
+struct metrics;
 struct notify;
 struct reload;
 struct cli;
@@ -46,6 +47,7 @@ struct worker {
 	struct http *http;		/* http.c; NULL: [http] listen is off */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
+	struct metrics *metrics;	/* metrics.c */
 	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue **queues;		/* ours; in no order that means anything */
@@ -91,6 +93,7 @@ struct worker {
 	uint64_t killed_before;		/* count.killed when the stop began */
 	unsigned announcing;		/* NOTIFY requests under way (announce.c) */
 	bool db_complained;
+	struct error db_error;		/* why the connection was lost, the last time */
 	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };
