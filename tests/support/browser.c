@@ -3,7 +3,6 @@
  */
 #include "browser.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include "files.h"
