@@ -162,7 +162,7 @@ install: all
 	done
 	install -m 644 worker/unstuck.sysusers $(LIB)/sysusers.d/unstuck.conf
 	install -m 644 worker/unstuck.tmpfiles $(LIB)/tmpfiles.d/unstuck.conf
-	install -m 644 $(wildcard README.md docs/*.md) $(DOC)
+	install -m 644 $(wildcard README.md docs/*.md docs/*.json docs/*.yml) $(DOC)
 uninstall:
 	rm -f $(PROGRAMS:%=$(BIN)/%)
 	rm -f $(addprefix $(LIB)/systemd/system/,$(notdir $(UNITS)))

@@ -5,8 +5,9 @@
 -- while it has no more, else as an estimate. What the indexes do not have is looked for in the newest jobs only.
 
 -- name: limits
--- $1 statement timeout. Of this transaction only: a pooler may give the session to others.
-SELECT set_config('statement_timeout', $1, true);
+-- $1 statement timeout. Of this transaction only: a pooler may give the session to others. A bitmap would be made of
+-- all entries of a queue before the first of its rows is counted.
+SELECT set_config('statement_timeout', $1, true), set_config('enable_bitmapscan', 'off', true);
 
 -- name: counts
 -- $1 pages to read at most, spread over the table -> queue, status, n

@@ -10,7 +10,7 @@
 
 #include "log.h"
 
-#define BACKLOG_MAX (256 * 1024)	/* bytes that a reader may lag behind */
+#define BACKLOG_MAX (1024 * 1024)	/* bytes that a reader may lag behind */
 #define NEWS_MAX (1024 * 1024)		/* bytes of one turn; what comes on top is counted and told */
 #define HEARTBEAT (10 * SEC)		/* a comment, when nothing else was written for so long */
 #define WRITE_SECONDS 30		/* for a reader that takes nothing at all */

@@ -16,8 +16,8 @@
 #include "worker.h"
 
 #define VIEW_FRESH (2 * SEC)
-#define VIEW_ROWS 50000		/* unfinished rows counted of a queue and status; beyond that an estimate */
-#define VIEW_PAGES 2000		/* pages of a table counted; beyond that all is an estimate */
+#define VIEW_ROWS 10000		/* unfinished rows counted of a queue and status; beyond that an estimate */
+#define VIEW_PAGES 1000		/* pages of a table counted; beyond that all is an estimate */
 #define VIEW_NEWEST 10000	/* the newest rows, that failures and late results are looked for in */
 
 /* The statements: their columns are told in sql/view.sql and queue_mapped.sql. */

@@ -116,21 +116,36 @@ static void (*const takers[VIEW_LISTS])(struct list *l, const struct view_part *
 
 /* ---- what no row says ---- */
 
+static void zero(int64_t *n)
+{
+	if (*n == UNKNOWN)
+		*n = 0;
+}
+
+/* A mapped queue has a statement of its own. */
+static bool has_own(const struct view_part *parts, size_t len, enum view_list list, const char *queue)
+{
+	for (size_t i = 0; i < len; i++)
+		if (parts[i].list == list && parts[i].queue != NULL && strcmp(parts[i].queue, queue) == 0)
+			return true;
+	return false;
+}
+
 /* A status that nobody has is 0 where its statement was answered. */
-static void fill_zeros(struct list *l, const struct view_part *p)
+static void fill_zeros(struct list *l, const struct view_part *parts, size_t len, const struct view_part *p)
 {
 	for (size_t i = 0; i < l->len; i++) {
 		struct view_queue *q = &l->v[i];
 
-		if (p->queue != NULL && strcmp(p->queue, q->name) != 0)
+		if (p->queue != NULL ? strcmp(p->queue, q->name) != 0 : has_own(parts, len, p->list, q->name))
 			continue;
 		if (p->list == VIEW_COUNTS)
 			for (enum depth d = 0; d < DEPTHS; d++)
-				q->depth[d] = q->depth[d] == UNKNOWN ? 0 : q->depth[d];
-		else if (p->list == VIEW_STUCK && q->stuck == UNKNOWN)
-			q->stuck = 0;
-		else if (p->list == VIEW_LATE_COUNTS && q->late == UNKNOWN)
-			q->late = 0;
+				zero(&q->depth[d]);
+		else if (p->list == VIEW_STUCK)
+			zero(&q->stuck);
+		else if (p->list == VIEW_LATE_COUNTS)
+			zero(&q->late);
 	}
 }
 
@@ -151,7 +166,7 @@ struct view_queue *view_queues_new(const struct view_part *parts, size_t len, si
 	}
 	for (size_t i = 0; i < len; i++)
 		if (parts[i].rows != NULL)
-			fill_zeros(&l, &parts[i]);
+			fill_zeros(&l, parts, len, &parts[i]);
 	*queues_len = l.len;
 	return l.v;
 }
