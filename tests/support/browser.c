@@ -132,6 +132,7 @@ void browser_look(struct browser *b, int width, int height, bool dark)
 
 void browser_screenshot(struct browser *b, const char *path)
 {
+	browser_value(b, "scrollTo(0, 0)", NULL, 0);
 	int width = atoi(browser_value(b, "innerWidth", NULL, 0));
 	int height = atoi(browser_value(b, "document.documentElement.scrollHeight", NULL, 0));
 	json_t *shot = browser_devtools(b, "Page.captureScreenshot", json_pack("{s:b, s:{s:i, s:i, s:i, s:i, s:i}}",
@@ -162,11 +163,6 @@ void browser_click(struct browser *b, const char *selector)
 
 /* ---- what it logged ---- */
 
-static const char *joined(const char *text, const char *line)
-{
-	return story_text("%s%s\n", text, line);
-}
-
 const char *browser_complaints(struct browser *b)
 {
 	json_t *log = command(b, "se/log", json_pack("{s:s}", "type", "browser")), *entry;
@@ -174,7 +170,7 @@ const char *browser_complaints(struct browser *b)
 	size_t i;
 
 	json_array_foreach(log, i, entry)
-		text = joined(text, json_string_value(json_object_get(entry, "message")));
+		text = story_text("%s%s\n", text, json_string_value(json_object_get(entry, "message")));
 	json_decref(log);
 	return text;
 }
@@ -186,12 +182,12 @@ const char *browser_requests(struct browser *b)
 	size_t i;
 
 	json_array_foreach(log, i, entry) {
-		const char *method = NULL, *url = NULL;
+		const char *name = NULL, *method = NULL, *url = NULL;
 		json_t *event = json_loads(json_string_value(json_object_get(entry, "message")), 0, NULL);
 
-		if (json_unpack(event, "{s:{s:s, s:{s:{s:s}}}}", "message", "method", &method, "params", "request", "url", &url) == 0 &&
-		    strcmp(method, "Network.requestWillBeSent") == 0)
-			text = joined(text, url);
+		if (json_unpack(event, "{s:{s:s, s:{s:{s:s, s:s}}}}", "message", "method", &name, "params", "request",
+		                "method", &method, "url", &url) == 0 && strcmp(name, "Network.requestWillBeSent") == 0)
+			text = story_text("%s%s %s\n", text, method, url);
 		json_decref(event);
 	}
 	json_decref(log);

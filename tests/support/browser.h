@@ -37,7 +37,7 @@ void browser_screenshot(struct browser *b, const char *path);
 void browser_look(struct browser *b, int width, int height, bool dark);
 /* What the browser logged since it was last asked: errors and warnings of the page, one a line. */
 const char *browser_complaints(struct browser *b);
-/* The URLs that it has asked for since it was last asked, one a line. */
+/* What it has requested since it was last asked, "GET http://…", one a line. */
 const char *browser_requests(struct browser *b);
 /* The answer of a command of the DevTools protocol. The caller frees it; params is taken, and may be NULL. */
 json_t *browser_devtools(struct browser *b, const char *command, json_t *params);
