@@ -240,7 +240,7 @@ START_TEST(the_page_shows_what_is_and_goes_with_it)
 
 	/* It goes with what happens: it is not loaded again, and without the slow timer too. */
 	page_value(b, "window.mark = 'same'");
-	page_value(b, "window.setTimeout = (real => (f, ms) => ms === SLOW ? 0 : real(f, ms))(window.real = window.setTimeout)");
+	page_value(b, "clearTimeout(timer, window.setTimeout = (real => (f, ms) => ms === SLOW ? 0 : real(f, ms))(window.real = setTimeout))");
 	type_command(with_yes(command));
 	write_file("on", "");
 	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED'", "7", SOON);
