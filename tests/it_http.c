@@ -507,6 +507,13 @@ START_TEST(without_its_database_it_says_so_at_once)
 	must_come_to("queues.0.later", "1");
 	server_stop();
 	must_happen(status(get("/ready")) == 503, 5000);
+	for (int i = 0; i < 3; i++) {		/* who does not wait for the answer is no trouble */
+		int fd = must_connect();
+
+		ck_assert_int_gt(write(fd, "GET /api/state HTTP/1.1\r\nHost: localhost\r\n\r\n", 44), 0);
+		ck_assert_str_eq(body(get("/live")), "live\n");
+		close(fd);
+	}
 	ck_assert_str_eq(body(get("/ready")), "not ready: no database\n");
 	ck_assert_str_eq(body(get("/live")), "live\n");
 	ck_assert_str_eq(sample(get("/metrics"), "unstuck_up"), "0");

@@ -293,6 +293,8 @@ static void on_lost(void *arg, const struct error *why, usec_t retry_in)
 	(void)retry_in;
 	if (v->wanted)
 		reading_lost(v, why->text);
+	else
+		set_error(v, why->text);	/* until the next reading */
 }
 
 static void on_notified(void *arg, const char *channel, const char *payload)
