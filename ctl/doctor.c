@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "sqltext.h"
 #include "table.h"
+#include "version.h"
 
 enum need { NEED_HOST, NEED_DATABASE, NEED_SCHEMA };
 enum param { PARAM_NONE, PARAM_VERSION, PARAM_MIN_AGE };
@@ -167,7 +168,7 @@ static void run_sql(struct doctor *d, const struct check *c)
 		doctor_tell_rows(d, c->sql, NULL);
 		break;
 	case PARAM_VERSION:
-		doctor_tell_rows(d, c->sql, UNSTUCK_VERSION);
+		doctor_tell_rows(d, c->sql, unstuck_version);
 		break;
 	case PARAM_MIN_AGE:
 		doctor_tell_rows(d, c->sql, age);

@@ -12,6 +12,7 @@
 
 #include "keep.h"
 #include "metrics.h"
+#include "version.h"
 #include "view_queues.h"
 
 #define VIEW_TRUE MINUTE		/* a reading older than this is not told */
@@ -152,7 +153,7 @@ static void put_up(struct exposition *e)
 
 static void put_build(struct exposition *e)
 {
-	add_count(e, "version", UNSTUCK_VERSION, NULL, NULL, 1);
+	add_count(e, "version", unstuck_version, NULL, NULL, 1);
 }
 
 static void put_reconnects(struct exposition *e)
