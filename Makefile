@@ -5,7 +5,7 @@ VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
 BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
 
-PKGS     := libpq libevent_core jansson inih smartcols
+PKGS     := libpq libevent_core libevent_extra jansson inih smartcols hiredis
 CFLAGS   ?= -O2 -g
 ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
@@ -36,7 +36,7 @@ $(PROGRAMS:%=$(BUILD)/%):
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 $(BUILD)/libcommon.a: $(call objs,common) $(BUILD)/obj/gen/sqltext.o
-$(BUILD)/libworker.a: $(call lib_objs,worker)
+$(BUILD)/libworker.a: $(call lib_objs,worker) $(BUILD)/obj/gen/page.o
 $(BUILD)/librecover.a: $(call lib_objs,recover)
 $(BUILD)/libctl.a: $(call lib_objs,ctl)
 $(BUILD)/lib%.a:
@@ -45,6 +45,10 @@ $(BUILD)/lib%.a:
 $(BUILD)/gen/sqltext.c: sql/embed.awk $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)awk -f sql/embed.awk $(wildcard sql/*.sql) > $@.new && mv $@.new $@
+$(BUILD)/gen/page.c: worker/embed.sh worker/page.html
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)worker/embed.sh worker/page.html > $@.new && mv $@.new $@
+$(BUILD)/obj/gen/page.o: ALL_CPPFLAGS += -Iworker
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
@@ -156,8 +160,12 @@ lint:
 
 $(BUILD)/print_settings: $(BUILD)/obj/scripts/print_settings.o $(BUILD)/libcommon.a
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
-docs: $(BUILD)/print_settings
+$(BUILD)/print_metrics: $(BUILD)/obj/scripts/print_metrics.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+$(BUILD)/obj/scripts/print_metrics.o: ALL_CPPFLAGS += -Iworker
+docs: $(BUILD)/print_settings $(BUILD)/print_metrics
 	$(BUILD)/print_settings > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+	$(BUILD)/print_metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
 # What is installed where; the files of the schedulers name the programs by their full path.
 BIN      = $(DESTDIR)$(PREFIX)/bin
@@ -182,7 +190,7 @@ install: all
 	done
 	install -m 644 worker/unstuck.sysusers $(LIB)/sysusers.d/unstuck.conf
 	install -m 644 worker/unstuck.tmpfiles $(LIB)/tmpfiles.d/unstuck.conf
-	install -m 644 $(wildcard README.md docs/*.md) $(DOC)
+	install -m 644 $(wildcard README.md docs/*.md docs/*.json docs/*.yml) $(DOC)
 	install -d $(COMPLETE)
 	for program in $(PROGRAMS); do install -m 644 scripts/completion.bash $(COMPLETE)/$$program || exit 1; done
 ifneq ($(SCDOC),)
@@ -210,7 +218,7 @@ help:
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
 	@echo "make man        the manual pages, into build/man/; make does it too where scdoc is there"
-	@echo "make docs       write docs/settings.md from the table of settings"
+	@echo "make docs       write docs/settings.md and docs/metrics.md from their tables"
 	@echo "make install    to \$$(DESTDIR)\$$(PREFIX), $(PREFIX) by default; make uninstall takes it away"
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "buf.h"
 #include "error.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
@@ -60,5 +61,7 @@ bool log_wants(enum log_level level);
 typedef void log_watch_fn(void *arg, enum log_level level, const char *event, const struct log_field *fields);
 void log_watch(log_watch_fn *fn, void *arg);
 void log_unwatch(log_watch_fn *fn, void *arg);
+/* The event of now as log_format = json has it: one object, no newline. Appended. */
+void log_add_json(struct buf *line, enum log_level level, const char *event, const struct log_field *fields);
 
 #endif

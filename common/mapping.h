@@ -101,6 +101,8 @@ int mapping_check_recover(const struct mapping *m, struct session *session, stru
 bool mapping_has(const struct mapping *m, enum statement s);	/* else there is nothing for it to do here */
 /* The SQL of a statement, filled (caller frees). NULL and err when the mapping cannot have it. */
 MUST_CHECK char *mapping_statement(const struct mapping *m, enum statement s, struct error *err);
+/* Any section of sql/queue_own.sql or sql/queue_mapped.sql, filled: what is no statement of the protocol. */
+MUST_CHECK char *mapping_section(const struct mapping *m, const char *section, struct error *err);
 const char *statement_name(enum statement s);	/* "claim": its "-- name:" in sql/ */
 
 #endif

@@ -19,6 +19,8 @@
 #include "handler.h"
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
+#include "rate.h"
 #include "store.h"
 
 #define POLL_JITTER 0.1
@@ -36,6 +38,7 @@ struct claim {			/* one claim under way */
 	struct queue *q;
 	worker_id id;		/* who asked: we may be somebody else when the answer comes */
 	bool whole;		/* it looked from the start */
+	struct grant *grant;	/* permits to start what it finds; NULL: none are needed */
 };
 
 bool claim_is_open(const struct worker *w)
@@ -110,6 +113,7 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct 
 	TAILQ_INSERT_TAIL(&w->jobs, j, all);
 	w->jobs_len++;
 	c->q->busy++;
+	rate_give_job(c->grant, j);
 
 	if (worker_stopping(w))
 		handler_give_back(w, j, "the worker is stopping");
@@ -212,6 +216,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	c->w->asked -= asked;
 	q->asked = 0;
 	claim_note_time(q, clock_now() - q->asked_at);
+	metrics_claimed(c->w, clock_now() - q->asked_at);
 	if (reply->outcome == DB_DONE) {
 		const PGresult *rows = reply->results[reply->len - 1];
 		usec_t now = clock_now();
@@ -225,6 +230,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	} else {
 		claim_failed(c, reply);
 	}
+	rate_end_claim(c->grant);
 	q->woken = false;
 	free(c);
 }
@@ -239,6 +245,7 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 
 	c->w = w;
 	c->q = q;
+	c->grant = rate_spend(q, n);
 	memcpy(c->id, w->id, sizeof c->id);
 	q->asked = n;
 	q->asked_at = clock_now();
@@ -283,7 +290,8 @@ static void claim_set_hungry(struct worker *w, struct queue *q, bool hungry)
 
 bool claim_goes_now(struct worker *w, struct queue *q, usec_t now)
 {
-	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && claim_room(w, q) != 0;
+	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && rate_is_at_hand(q)
+	       && claim_room(w, q) != 0;
 }
 
 usec_t claim_advance(struct worker *w, usec_t now)
@@ -304,7 +312,7 @@ usec_t claim_advance(struct worker *w, usec_t now)
 			continue;	/* a job that ends brings us back here */
 		if (now < q->claim_at)
 			next = usec_min(next, q->claim_at);
-		else
+		else if ((n = rate_allows(q, n, now, &next)) != 0)
 			claim_send(w, q, n);
 	}
 	if (++w->claim_first >= w->queues_len)

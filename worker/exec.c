@@ -25,6 +25,7 @@
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "rate.h"
 #include "words.h"
 
 #define LOOK_EVERY (100 * MSEC)		/* at how much was printed into files */
@@ -201,6 +202,7 @@ static bool exec_start(struct worker *w, struct job *j)
 	w->running++;
 	q->in_use++;
 	w->count.started++;
+	rate_started(j);
 	log_event(LOG_DEBUG, "job_start", LS("queue", q->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("pid", child_pid(j->child)));
 	return true;

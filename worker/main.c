@@ -326,7 +326,6 @@ static int settings_are_usable(struct cli *cli, const struct settings *set)
 	struct problems p = PROBLEMS_INIT;
 	int status = -1;
 
-	settings_check_available(set, &p);
 	if (set->queues_len == 0)
 		problems_add(&p, "no queue is configured; write a [queue NAME] section with a handler into %s",
 		             set->path[0] ? set->path : "unstuck.ini");

@@ -16,6 +16,7 @@
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "rate.h"
 #include "words.h"
 
 #define LINE_MORE (64 * 1024)		/* a line may be longer than max_result by this */
@@ -175,6 +176,7 @@ static void process_on_line(void *arg, const char *line, size_t len)
 	p->ignored = 0;
 	if (a.progress.at != NULL)
 		answer_progress(j, &a.progress);
+	w->progress_told += a.progress.at != NULL;
 	if (a.ok.at == NULL)
 		return;
 	p->answered = true;
@@ -408,6 +410,7 @@ void process_give(struct process *p, struct job *j, const char *deadline)
 	process_hold(p, j);
 	p->unsent++;
 	s->q->worker->count.started++;
+	rate_started(j);
 	log_event(LOG_DEBUG, "job_start", LS("queue", s->q->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("pid", child_pid(p->child)));
 }

@@ -12,6 +12,8 @@ struct worker;
 struct handler;
 struct serve;
 struct generation;
+struct gate;
+struct queue_counts;
 
 struct queue {
 	struct worker *worker;			/* whose queue it is */
@@ -39,10 +41,14 @@ struct queue {
 	bool drained;			/* nothing of it is left but answers on their way: no new question about it */
 	unsigned rounds;		/* markers that were answered since */
 
+	struct queue_counts *counts;	/* metrics.c; of its name, and the worker's */
+
 	/* flood.c: lines of stderr */
 	usec_t flood_until;		/* the end of the window */
 	uint32_t flood_lines;		/* logged within it */
 	uint64_t flood_dropped;		/* not logged, and not told yet */
+
+	struct gate *gate;		/* rate.c; NULL: no rate */
 
 	/* claim.c */
 	uint32_t busy;			/* jobs claimed whose handler is not over */

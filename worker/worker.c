@@ -16,11 +16,16 @@
 #include "control.h"
 #include "flood.h"
 #include "handler.h"
+#include "http.h"
 #include "keep.h"
+#include "live.h"
 #include "log.h"
+#include "metrics.h"
 #include "notify.h"
 #include "presence.h"
+#include "rate.h"
 #include "reconcile.h"
+#include "redis.h"
 #include "reload.h"
 #include "rescue.h"
 #include "signals.h"
@@ -30,6 +35,8 @@
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
 #define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
+#define HTTP_TIME (1 * SEC)		/* for the readers of the last answers and events */
+#define REDIS_TIME (1 * SEC)		/* for what is under way to Redis, and for the report again */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -49,6 +56,7 @@ void worker_forget_job(struct worker *w, struct job *j)
 	TAILQ_REMOVE(&w->jobs, j, all);
 	w->jobs_len--;
 	keep_forget(w, j);
+	rate_unused(j);
 	batch_leave(j->batch);
 	job_free(j);
 }
@@ -179,10 +187,33 @@ static usec_t until_presence(const struct worker *w)
 	return hurried(w, w->shutdown.part_at + (db_is_ready(w->db) ? SETTLE_TIME : SEC));
 }
 
-static enum part_state look_absent(struct worker *w)
+static void ask_http(struct worker *w)
 {
-	(void)w;
-	return PART_COMPLETED;		/* not configured in this process: nothing to wait for */
+	http_leave(w);
+}
+
+static enum part_state look_http(struct worker *w)
+{
+	if (!http_is_over(w))
+		return PART_WAITING;
+	http_cut(w);
+	return PART_COMPLETED;
+}
+
+static usec_t until_http(const struct worker *w)
+{
+	return w->shutdown.part_at + HTTP_TIME;
+}
+
+/* Redis is never waited for long: what it shows of us expires by itself. */
+static enum part_state look_redis(struct worker *w)
+{
+	return redis_has_left(w) ? PART_COMPLETED : PART_WAITING;
+}
+
+static usec_t until_redis(const struct worker *w)
+{
+	return hurried(w, w->shutdown.part_at + REDIS_TIME);
 }
 
 static void ask_database(struct worker *w)
@@ -193,7 +224,7 @@ static void ask_database(struct worker *w)
 /* The last that goes over it is the report. */
 static enum part_state look_database(struct worker *w)
 {
-	if (!announce_is_idle(w))
+	if (!announce_is_idle(w) && !(announce_waits_for_redis(w) && clock_now() >= w->shutdown.part_at + REDIS_TIME))
 		return PART_WAITING;
 	db_close(w->db);
 	return PART_COMPLETED;
@@ -206,12 +237,7 @@ static void force_database(struct worker *w)
 
 static usec_t until_announced(const struct worker *w)
 {
-	return hurried(w, w->shutdown.part_at + ANNOUNCE_TIME);
-}
-
-static usec_t until_now(const struct worker *w)
-{
-	return w->shutdown.part_at;
+	return hurried(w, w->shutdown.part_at + (announce_waits_for_redis(w) ? REDIS_TIME : ANNOUNCE_TIME));
 }
 
 /* In this order; each row is also a row of the final report. */
@@ -220,8 +246,8 @@ static const struct part leaving[] = {
 	{ "jobs",     NULL,         look_jobs,     handler_kill_all, until_jobs },
 	{ "results",  NULL,         look_results,  force_results,  until_settled },
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
-	{ "http",     NULL,         look_absent,   NULL,           until_now },
-	{ "redis",    NULL,         look_absent,   NULL,           until_now },
+	{ "http",     ask_http,     look_http,     http_cut,       until_http },
+	{ "redis",    redis_leave,  look_redis,    redis_cut,      until_redis },
 	{ "database", ask_database, look_database, force_database, until_announced },
 };
 
@@ -352,9 +378,13 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, keep_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
+	next = usec_min(next, redis_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
+	rate_settle(w);
+	next = usec_min(next, live_advance(w, now));
 	note_ready(w);
 	stop_when_done(w);
+	next = usec_min(next, http_advance(w, now));
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
@@ -400,6 +430,7 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 	          LS("again_in", usec_text(retry_in / MSEC * MSEC, in)), LN("running", w->running),
 	          LN("results_waiting", store_waiting(w)));
 	w->db_complained = true;
+	w->db_error = *why;
 	if (w->presence == LEAVING)
 		w->presence = PRESENT;
 	w->released = false;		/* after the reconnect the release is asked for again */
@@ -433,17 +464,19 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	w->metrics = metrics_new();
 	reload_open(w);
 	handler_open(w);
 	notify_open(w);
 	presence_init(w);
+	w->begun_at = clock_now();
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
 	               w->set->wake == WAKE_NOTIFY ? "unstuck" : NULL, &db_events, w);
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
-	if (keep_open(w, err) < 0)
+	if (keep_open(w, err) < 0 || http_open(w, err) < 0 || redis_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
@@ -453,15 +486,18 @@ static void worker_close(struct worker *w)
 	struct job *j;
 
 	control_close(w);
+	http_close(w);
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
+	redis_close(w);
 	keep_close(w);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);
 	handler_close(w);
 	signals_close();
 	reload_close(w);
+	metrics_free(w->metrics);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)

@@ -24,8 +24,11 @@ struct counters {
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
+struct http;
 struct keep;
+struct metrics;
 struct notify;
+struct redis;
 struct reload;
 struct cli;
 struct worker_options;
@@ -42,10 +45,13 @@ struct worker {
 	struct db *db;
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct http *http;		/* http.c; NULL: [http] listen is off */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
+	struct metrics *metrics;	/* metrics.c */
 	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
+	struct redis *redis;		/* redis.c; NULL: no redis_url */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
 
@@ -74,6 +80,14 @@ struct worker {
 	bool leaving;			/* the shutdown has come to this part */
 	usec_t leave_at;
 
+	/* live.c: what Redis shows of us */
+	usec_t live_at, live_told_at;
+	uint64_t live_mark;
+	enum worker_state live_state;
+	uint64_t progress_told;		/* times a handler told its progress (process.c) */
+
+	uint64_t questions;		/* rate.c: asked of Redis */
+
 	/* rescue.c */
 	usec_t rescue_at;
 	size_t rescue_queue;		/* queues_len: none under way */
@@ -88,7 +102,10 @@ struct worker {
 	bool released, release_failed;
 	uint64_t killed_before;		/* count.killed when the stop began */
 	unsigned announcing;		/* NOTIFY requests under way (announce.c) */
+	unsigned publishing;		/* the same to Redis */
 	bool db_complained;
+	usec_t begun_at;
+	struct error db_error;		/* why the connection was lost, the last time */
 	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };
