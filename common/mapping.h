@@ -82,7 +82,8 @@ enum statement {
 enum finding_level { FINDING_OK, FINDING_WARNING, FINDING_ERROR };
 struct finding {
 	enum finding_level level;
-	char *text;		/* one line */
+	char *text;		/* one line: "what: remedy" */
+	char *what, *remedy;	/* its parts; no remedy: NULL, or told with what */
 };
 struct findings {
 	struct finding *v;
@@ -90,6 +91,8 @@ struct findings {
 };
 #define FINDINGS_INIT { NULL, 0 }
 void findings_add(struct findings *f, enum finding_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* What to do about the finding that was added last: SQL or settings as they can be pasted. */
+void findings_remedy(struct findings *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void findings_release(struct findings *f);
 /* -1 only when the database could not be asked. */
 int mapping_check(const struct mapping *m, struct session *session, struct findings *out, struct error *err);

@@ -50,6 +50,21 @@ static const struct option_row retry_options[] = {
 	{ .name = NULL },
 };
 
+static const struct option_row doctor_options[] = {
+	{ .name = "min-age", .kind = OPT_TIME, .offset = AT(min_age), .arg = "D",
+	  .help = "transactions younger than this are no finding (default 5m)" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
+	{ .name = NULL },
+};
+
+static const struct option_row top_options[] = {
+	{ .name = "every", .letter = 'e', .kind = OPT_TIME, .offset = AT(every), .arg = "D",
+	  .help = "look again so often (default 2s, at least 250ms)" },
+	{ .name = "once", .letter = '1', .kind = OPT_FLAG, .offset = AT(once), .help = "print it once, as when this is no terminal" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "once, as one JSON document" },
+	{ .name = NULL },
+};
+
 static const struct option_row list_options[] = {
 	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
 	{ .name = NULL },
@@ -67,6 +82,8 @@ static const struct command_row commands[] = {
 	{ "workers", "", "list the workers that are registered", list_options, 0, 0 },
 	{ "spool", "[replay]", "list the results on this host that wait for the database; replay stores those of dead workers",
 	  list_options, 0, 1 },
+	{ "doctor", "[QUEUE...]", "look for what is wrong, and say what to do: 0 nothing, 1 something was found", doctor_options, 0, SIZE_MAX },
+	{ "top", "", "watch queues, workers and running jobs, the stuck ones first", top_options, 0, 0 },
 };
 
 static const struct example_row examples[] = {
@@ -85,7 +102,7 @@ static const struct example_row examples[] = {
 /* In the order of commands[]. */
 static enum exit_status (*const runs[])(struct ctl *ctl) = {
 	init_run, enqueue_run, jobs_run, show_run, cancel_run, retry_run, queues_run, workers_run,
-	spool_run,
+	spool_run, doctor_run, top_run,
 };
 _Static_assert(ARRAY_SIZE(runs) == ARRAY_SIZE(commands), "a function for every command");
 
@@ -107,7 +124,7 @@ int main(int argc, char **argv)
 			.commands_len = ARRAY_SIZE(commands),
 			.examples = examples,
 		},
-		.opt = { .delay = USEC_NEVER, .limit = 50 },
+		.opt = { .delay = USEC_NEVER, .limit = 50, .min_age = 5 * MINUTE, .every = 2 * SEC },
 		.err = ERROR_INIT,
 	};
 	int status;
