@@ -95,6 +95,8 @@ static const struct example_row examples[] = {
 	{ "unstuckctl jobs --queue mail --status FAILED", "the newest jobs that failed, with their errors" },
 	{ "unstuckctl show 42", "payload, result, attempts and error of one job" },
 	{ "unstuckctl retry --all-failed --queue mail", "every failed job of a queue once more" },
+	{ "unstuckctl top", "watch it live; q ends it" },
+	{ "unstuckctl doctor", "what is wrong or soon will be, each with its remedy" },
 	{ "unstuckctl spool replay", "store what dead workers of this host left behind" },
 	{ .line = NULL },
 };
