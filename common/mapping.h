@@ -82,7 +82,8 @@ enum statement {
 enum finding_level { FINDING_OK, FINDING_WARNING, FINDING_ERROR };
 struct finding {
 	enum finding_level level;
-	char *text;		/* one line */
+	char *text;		/* one line: "what: remedy" */
+	char *what, *remedy;	/* its parts; no remedy: NULL, or told with what */
 };
 struct findings {
 	struct finding *v;
@@ -90,6 +91,8 @@ struct findings {
 };
 #define FINDINGS_INIT { NULL, 0 }
 void findings_add(struct findings *f, enum finding_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* What to do about the finding that was added last: SQL or settings as they can be pasted. */
+void findings_remedy(struct findings *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void findings_release(struct findings *f);
 /* -1 only when the database could not be asked. */
 int mapping_check(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
@@ -101,6 +104,8 @@ int mapping_check_recover(const struct mapping *m, struct session *session, stru
 bool mapping_has(const struct mapping *m, enum statement s);	/* else there is nothing for it to do here */
 /* The SQL of a statement, filled (caller frees). NULL and err when the mapping cannot have it. */
 MUST_CHECK char *mapping_statement(const struct mapping *m, enum statement s, struct error *err);
+/* Any section of sql/queue_own.sql or sql/queue_mapped.sql, filled: what is no statement of the protocol. */
+MUST_CHECK char *mapping_section(const struct mapping *m, const char *section, struct error *err);
 const char *statement_name(enum statement s);	/* "claim": its "-- name:" in sql/ */
 
 #endif

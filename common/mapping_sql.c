@@ -97,6 +97,19 @@ static int put_table(struct fill *f)
 	return put_name(f, f->m->table);
 }
 
+/* The table as a value: '"public"."videos"'::regclass. */
+static int put_regclass(struct fill *f)
+{
+	struct buf name = BUF_INIT;
+
+	ident_quote(&name, f->m->schema);
+	buf_addc(&name, '.');
+	ident_quote(&name, f->m->table);
+	put_literal(f, buf_text(&name));
+	buf_release(&name);
+	return put(f, "::regclass");
+}
+
 static int put_max_attempts(struct fill *f)
 {
 	buf_addf(f->out, "%u", f->m->q->max_attempts);
@@ -128,6 +141,25 @@ static int put_waiting(struct fill *f)
 	}
 	return 0;
 }
+
+/* The statuses to claim from. */
+static int put_all_ready(struct fill *f)
+{
+	for (size_t i = 0; f->m->q->ready[i] != NULL; i++) {
+		put(f, i > 0 ? ", " : "");
+		put_literal(f, f->m->q->ready[i]);
+	}
+	return 0;
+}
+
+/* Where there is no such status, no row has it. */
+static int put_status_or_null(struct fill *f, const char *word)
+{
+	return *word != '\0' ? put_literal(f, word) : put(f, "NULL");
+}
+
+static int put_done_or_null(struct fill *f) { return put_status_or_null(f, f->m->q->done); }
+static int put_failed_or_null(struct fill *f) { return put_status_or_null(f, f->m->q->failed); }
 
 /* The version that a row has when this statement has written it. */
 static int put_xid(struct fill *f)
@@ -269,10 +301,13 @@ static const struct place {
 	const char *name;
 	int (*put)(struct fill *f);
 } places[] = {
+	{ "all_ready", put_all_ready },
 	{ "and_untouched", put_and_untouched },
 	{ "and_where", put_and_where },
 	{ "done", put_done },
+	{ "done_or_null", put_done_or_null },
 	{ "failed", put_failed },
+	{ "failed_or_null", put_failed_or_null },
 	{ "failed_or_reset_to", put_failed_or_reset_to },
 	{ "id", put_id },
 	{ "id_type", put_id_type },
@@ -287,6 +322,7 @@ static const struct place {
 	{ "processing", put_processing },
 	{ "queue", put_queue },
 	{ "ready", put_ready },
+	{ "regclass", put_regclass },
 	{ "reset_to", put_reset_to },
 	{ "set_result", put_set_result },
 	{ "set_updated_at", put_set_updated_at },
@@ -353,6 +389,15 @@ static int fill_section(struct fill *f, const char *section)
 	return fill_text(f, sqltext(file, section));
 }
 
+/* NULL when it cannot be filled; else the caller frees it. */
+static char *fill_whole(struct fill *f, const char *section)
+{
+	if (fill_section(f, section) == 0)
+		return buf_give(f->out);
+	buf_release(f->out);
+	return NULL;
+}
+
 bool mapping_has(const struct mapping *m, enum statement s)
 {
 	return m->own ? !mapped_only[s] : !own_only[s];
@@ -376,9 +421,13 @@ char *mapping_statement(const struct mapping *m, enum statement s, struct error 
 		error_set(err, ERR_SYS, "%s was not looked up in the database", m->source);
 		return NULL;
 	}
-	if (fill_section(&f, names[s]) < 0) {
-		buf_release(&out);
-		return NULL;
-	}
-	return buf_give(&out);
+	return fill_whole(&f, names[s]);
+}
+
+char *mapping_section(const struct mapping *m, const char *section, struct error *err)
+{
+	struct buf out = BUF_INIT;
+	struct fill f = { .m = m, .file = m->own ? "queue_own" : "queue_mapped", .out = &out, .err = err };
+
+	return fill_whole(&f, section);
 }

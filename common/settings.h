@@ -118,9 +118,6 @@ void settings_release(struct settings *s);
 /* One setting alone: is value right for "section.key"? 0, or -1 and err with what was expected. */
 int settings_check_value(const char *key, const char *value, struct error *err);
 
-/* One problem for each setting in use that this version cannot do. For the worker only. */
-void settings_check_available(const struct settings *s, struct problems *problems);
-
 /* A result is on the disk before the database is tried: asked for, or the default of its mode. */
 bool queue_spools_always(const struct queue_settings *q);
 

@@ -6,6 +6,10 @@
 SET LOCAL lock_timeout = '60s';
 SELECT pg_advisory_xact_lock(7741026154298403);
 
+-- name: limits
+-- For commands that only look.
+SELECT set_config('statement_timeout', '5s', false), set_config('lock_timeout', '500ms', false);
+
 -- name: has_version
 SELECT (to_regclass('unstuck.schema_version') IS NOT NULL)::int;
 
@@ -133,3 +137,43 @@ SELECT w.worker_id, w.host, w.pid, w.version, w.state,
        + (SELECT count(*) FROM unstuck.claims AS k WHERE k.worker_id = w.worker_id AND k.state = 'ACTIVE') AS jobs
   FROM unstuck.workers AS w
  ORDER BY w.started_at, w.worker_id;
+
+-- name: waiting
+-- $1 how many are counted, at most. The queues of unstuck.jobs that have jobs waiting: how many, how many of them are due, how
+-- long the oldest of these has been, whether a registered worker holds jobs of it, and whether any worker is registered. Each
+-- queue is one look-up in the index.
+WITH RECURSIVE q(queue) AS (
+  (SELECT j.queue FROM unstuck.jobs AS j WHERE j.waiting ORDER BY j.queue LIMIT 1)
+  UNION ALL
+  SELECT (SELECT j.queue FROM unstuck.jobs AS j WHERE j.waiting AND j.queue > q.queue ORDER BY j.queue LIMIT 1)
+    FROM q WHERE q.queue IS NOT NULL
+)
+SELECT q.queue, w.n, w.due, w.oldest,
+       EXISTS (SELECT FROM unstuck.batches AS b JOIN unstuck.workers AS k ON k.worker_id = b.worker_id WHERE b.queue = q.queue)
+       OR EXISTS (SELECT FROM unstuck.jobs AS j JOIN unstuck.workers AS k ON k.worker_id = j.worker_id
+                   WHERE j.alone AND j.queue = q.queue) AS served,
+       EXISTS (SELECT FROM unstuck.workers) AS any_worker
+  FROM (SELECT queue FROM q WHERE queue IS NOT NULL LIMIT 1000) AS q
+ CROSS JOIN LATERAL (
+         SELECT count(*) AS n, count(*) FILTER (WHERE s.run_at <= now()) AS due,
+                extract(epoch FROM now() - min(s.run_at) FILTER (WHERE s.run_at <= now())) AS oldest
+           FROM (SELECT j.run_at FROM unstuck.jobs AS j WHERE j.queue = q.queue AND j.waiting
+                  ORDER BY j.priority, j.run_at, j.id LIMIT $1::bigint) AS s) AS w
+ WHERE w.n > 0;
+
+-- name: mapped_waiting
+-- $1 how many are counted, at most -> how many, how long the oldest has waited (null: not all were counted).
+SELECT count(*) AS n, CASE WHEN count(*) < $1::bigint THEN greatest(extract(epoch FROM now() - min(s.touched)), 0) END AS oldest
+  FROM (SELECT {updated_at} AS touched FROM {table} AS t
+         WHERE t.{status} IN ({ready}) AND ({where}
+               ) LIMIT $1::bigint) AS s;
+
+-- name: running_queues
+-- The queues of unstuck.jobs in which something runs.
+SELECT b.queue FROM unstuck.batches AS b
+UNION
+SELECT j.queue FROM unstuck.jobs AS j WHERE j.alone
+ ORDER BY 1 LIMIT 1000;
+
+-- name: server_time
+SELECT to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"');

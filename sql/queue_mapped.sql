@@ -324,3 +324,53 @@ SELECT count(*) FROM {table} AS t
  WHERE t.{status} = {processing} AND {touched} IS NULL
    AND (SELECT k.state = 'ACTIVE' FROM unstuck.claims AS k
          WHERE k.source = {source} AND k.job_id = t.{id}::text) IS NOT TRUE;
+
+-- What people look at (worker/view.c). Statuses by their names in our own table; where the settings have none
+-- for one, no row has it.
+
+-- name: view_counts
+-- $1 pages to read at most, spread over the table; beyond that the counts are estimates -> queue, status, n
+SELECT {queue} AS queue, s.status, ceil(s.n * greatest(1, p.pages / $1::float8))::bigint AS n
+  FROM (SELECT CASE WHEN t.{status} = {processing} THEN 'PROCESSING'
+                    WHEN t.{status} = {done_or_null} THEN 'COMPLETED'
+                    WHEN t.{status} = {failed_or_null} THEN 'FAILED'
+                    WHEN t.{status} IN ({all_ready}){and_where} THEN 'PENDING' END AS status, count(*) AS n
+          FROM {table} AS t TABLESAMPLE SYSTEM (least(100, 100 * $1::float8 / (SELECT v.pages FROM ({@view_pages}) AS v))) REPEATABLE (1)
+         GROUP BY 1) AS s,
+       ({@view_pages}) AS p
+ WHERE s.status IS NOT NULL;
+
+-- name: view_pages
+SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(r.relid)) FROM pg_partition_tree({regclass}) AS r),
+                            pg_relation_size({regclass})) / current_setting('block_size')::int) AS pages
+
+-- name: view_open
+-- $1 rows to look at for each status -> queue, pending, ready, later, oldest_pending, processing, oldest_processing, workers
+WITH pending AS MATERIALIZED (
+  SELECT {touched} AS since FROM {table} AS t WHERE t.{status} IN ({all_ready}){and_where} LIMIT $1::int
+), running AS MATERIALIZED (
+  SELECT t.{id}::text AS id, {touched} AS since FROM {table} AS t WHERE t.{status} = {processing} LIMIT $1::int
+), held AS MATERIALIZED (
+  SELECT r.since, k.worker_id, k.claimed_at
+    FROM running AS r LEFT JOIN LATERAL (
+           SELECT k.worker_id, k.claimed_at FROM unstuck.claims AS k
+            WHERE k.source = {source} AND k.job_id = r.id AND k.state = 'ACTIVE' OFFSET 0) AS k ON true
+)
+SELECT {queue} AS queue, p.n AS pending, p.n AS ready, NULL::bigint AS later,
+       extract(epoch FROM statement_timestamp() - p.since) AS oldest_pending,
+       h.n AS processing, extract(epoch FROM statement_timestamp() - h.since) AS oldest_processing, h.workers
+  FROM (SELECT count(*) AS n, min(since) AS since FROM pending) AS p,
+       (SELECT count(*) AS n, min(coalesce(claimed_at, since)) AS since, count(DISTINCT worker_id) AS workers FROM held) AS h;
+
+-- name: view_failures
+-- $1 rows to look at, the newest by their key -> queue, job, at, attempts, error
+SELECT {queue} AS queue, t.id AS job, to_char(coalesce(k.ended_at, t.since) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at,
+       k.attempts, left(k.last_error, 2000) AS error
+  FROM (SELECT t.{id}::text AS id, t.{status} AS status, {touched} AS since
+          FROM {table} AS t ORDER BY t.{id} DESC LIMIT $1::int) AS t
+       LEFT JOIN LATERAL (
+         SELECT k.ended_at, k.attempts, k.last_error FROM unstuck.claims AS k
+          WHERE k.source = {source} AND k.job_id = t.id OFFSET 0) AS k ON true
+ WHERE t.status = {failed_or_null}
+ ORDER BY coalesce(k.ended_at, t.since) DESC NULLS LAST
+ LIMIT 20;

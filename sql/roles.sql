@@ -49,6 +49,6 @@ GRANT SELECT, INSERT, DELETE ON unstuck.batches TO unstuck_worker;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_worker;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_worker;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_worker;
-GRANT INSERT ON unstuck.late_results TO unstuck_worker;
+GRANT INSERT, SELECT (id, queue, job_id, reason, received_at, adopted_at) ON unstuck.late_results TO unstuck_worker;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA unstuck TO unstuck_read;

@@ -638,28 +638,6 @@ START_TEST(places_of_the_user)
 }
 END_TEST
 
-/* ---- what this version does not have ---- */
-
-START_TEST(what_this_version_cannot_do_is_told)
-{
-	struct problems p = PROBLEMS_INIT;
-	struct settings s;
-
-	must_load(&s, "[unstuck]\nredis_url = redis://:hunter2@h\n[worker]\nwake = redis\n[http]\nlisten = h:1\n"
-	          "[queue a]\nmode = serve\nspool = outage\n[queue b]\nrate = 1/s\nspool = always\n");
-	settings_check_available(&s, &p);
-	ck_assert_uint_eq(p.len, 1);
-	ck_assert_str_eq(p.text[0], "./unstuck.ini: [http] listen is not available in this version (" UNSTUCK_VERSION "); leave it empty");
-	problems_release(&p);
-	settings_release(&s);
-
-	must_load(&s, "[queue a]\nhandler = x\n");
-	settings_check_available(&s, &p);
-	ck_assert_uint_eq(p.len, 0);
-	settings_release(&s);
-}
-END_TEST
-
 /* ---- numbers with units ---- */
 
 static const struct {
@@ -811,7 +789,6 @@ int main(void)
 	tcase_add_test(loading, every_key_of_a_queue);
 	tcase_add_test(loading, on_success_over_lines_with_a_comment);
 	tcase_add_loop_test(loading, long_values_arrive_whole, 0, 2);
-	tcase_add_test(loading, what_this_version_cannot_do_is_told);
 
 	LOOP(bad, bad_files_are_refused_in_words, bad_files);
 	tcase_add_test(bad, all_errors_are_told_at_once_in_the_order_of_the_file);

@@ -19,6 +19,7 @@
 #include "handler.h"
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
 #include "rate.h"
 #include "store.h"
 
@@ -215,6 +216,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	c->w->asked -= asked;
 	q->asked = 0;
 	claim_note_time(q, clock_now() - q->asked_at);
+	metrics_claimed(c->w, clock_now() - q->asked_at);
 	if (reply->outcome == DB_DONE) {
 		const PGresult *rows = reply->results[reply->len - 1];
 		usec_t now = clock_now();

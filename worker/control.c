@@ -18,6 +18,7 @@
 #include "redis.h"
 #include "reload.h"
 #include "store.h"
+#include "version.h"
 
 #define QUESTION_MAX 64			/* bytes of a line that asks */
 #define PATIENCE 5			/* seconds for who asks slowly, or reads slowly */
@@ -143,7 +144,7 @@ static json_t *status_json(const struct control *c)
 			json_array_append_new(queues, json_string(w->queues[i]->set->name));
 	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"state", worker_state_name(c->state), "since", wall_text(c->since, since), "pid", (int)getpid(),
-		"started_at", wall_text(c->started, started), "version", UNSTUCK_VERSION, "worker", w->id,
+		"started_at", wall_text(c->started, started), "version", unstuck_version, "worker", w->id,
 		"settings", w->set->path, "queues", queues, "concurrency", (int)w->set->concurrency,
 		"running", (json_int_t)w->running, "results_waiting", (json_int_t)store_waiting(w),
 		"jobs", jobs_json(w),

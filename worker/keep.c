@@ -478,3 +478,15 @@ usec_t keep_advance(struct worker *w, usec_t now)
 	next = usec_min(look(k, now), spool_advance(k->spool, now));
 	return usec_min(next, k->check_at);
 }
+
+struct keep_state keep_state(const struct worker *w)
+{
+	const struct spool *s = w->keep != NULL ? w->keep->spool : NULL;
+	static const char *const name[] = {
+		[SPOOL_FINE] = "fine", [SPOOL_LOW] = "low", [SPOOL_FAILING] = "broken", [SPOOL_BROKEN] = "broken",
+	};
+
+	if (s == NULL)
+		return (struct keep_state){ .name = "off" };
+	return (struct keep_state){ name[spool_health(s)], spool_entries(s), spool_bytes(s) };
+}

@@ -51,6 +51,12 @@ bool keep_is_well(const struct worker *w);
 /* The time is over: what waits goes to the disk now. How many are safe there; those that are not are told apart by keep_has(). */
 size_t keep_all(struct worker *w);
 bool keep_has(const struct worker *w, const struct job *j);
+/* The spool as an operator sees it: fine, low, broken (it cannot write), off (there is none), what waits in it. */
+struct keep_state {
+	const char *name;
+	uint64_t entries, bytes;
+};
+struct keep_state keep_state(const struct worker *w);
 size_t keep_count(const struct worker *w);	/* ended jobs that the disk has and the database has not */
 
 #endif

@@ -15,6 +15,7 @@
 #include "reconcile.h"
 #include "sqltext.h"
 #include "store.h"
+#include "version.h"
 
 #define LEAVE_PAUSE (200 * MSEC)
 
@@ -69,7 +70,7 @@ static void presence_register(struct worker *w)
 	params[0] = xstrdup(w->id);
 	params[1] = xstrdup(host);
 	params[2] = xasprintf("%d", (int)getpid());
-	params[3] = xstrdup(UNSTUCK_VERSION);
+	params[3] = xstrdup(unstuck_version);
 	params[4] = xasprintf("%.3f", (double)w->set->heartbeat / (double)SEC);
 	params[5] = xasprintf("%.3f", (double)w->set->worker_timeout / (double)SEC);
 	w->presence = REGISTERING;

@@ -13,6 +13,7 @@ struct handler;
 struct serve;
 struct generation;
 struct gate;
+struct queue_counts;
 
 struct queue {
 	struct worker *worker;			/* whose queue it is */
@@ -39,6 +40,8 @@ struct queue {
 	bool draining;			/* taken out, or made anew: claims no more, and is freed when its last job is gone */
 	bool drained;			/* nothing of it is left but answers on their way: no new question about it */
 	unsigned rounds;		/* markers that were answered since */
+
+	struct queue_counts *counts;	/* metrics.c; of its name, and the worker's */
 
 	/* flood.c: lines of stderr */
 	usec_t flood_until;		/* the end of the window */

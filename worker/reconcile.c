@@ -14,6 +14,7 @@
 
 #include "handler.h"
 #include "log.h"
+#include "metrics.h"
 
 struct question {
 	struct worker *w;
@@ -83,6 +84,8 @@ static void lost_classified(void *arg, const struct db_reply *reply)
 			continue;
 		log_event(LOG_WARNING, "claim_lost", LS("queue", k->q->set->name), LS("job", j->id),
 		          LN("claim", j->claim_id), LS("verdict", verdict), LS("next", "its handler is ended, or its answer not waited for"));
+		if (strcmp(verdict, "cancelled") == 0 && j->ending == ENDING_NONE)
+			metrics_ended(k->q, FINAL_CANCELLED);
 		handler_end(k->w, j, ENDING_LOST);
 	}
 	TAILQ_FOREACH(j, &k->w->jobs, all)

@@ -56,7 +56,6 @@ static void read_settings(struct attempt *a)
 	a->kind = ERR_SETTINGS;
 	if (settings_load(set, a->opt->cli->common.config, a->opt->cli->flags, &a->problems) < 0)
 		return;
-	settings_check_available(set, &a->problems);
 	if (set->queues_len == 0)
 		problems_add(&a->problems, "no queue is configured");
 	settings_keep_fixed(set, a->old, note_fixed, a);

@@ -12,6 +12,7 @@
 
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
 #include "sqltext.h"
 
 static void rescue_list(struct worker *w);
@@ -77,11 +78,13 @@ static void rescue_reset_done(void *arg, const struct db_reply *reply)
 		return;
 	}
 	n = PQntuples(reply->results[0]);
-	for (int i = 0; i < n; i++)
-		log_event(LOG_WARNING, "recovered", LS("queue", q->set->name),
-		          LS("job", PQgetvalue(reply->results[0], i, 0)),
-		          LS("action", PQgetvalue(reply->results[0], i, 1)),
-		          LS("reason", PQgetvalue(reply->results[0], i, 2)));
+	for (int i = 0; i < n; i++) {
+		const char *action = PQgetvalue(reply->results[0], i, 1), *reason = PQgetvalue(reply->results[0], i, 2);
+
+		metrics_recovered(q, action, reason);
+		log_event(LOG_WARNING, "recovered", LS("queue", q->set->name), LS("job", PQgetvalue(reply->results[0], i, 0)),
+		          LS("action", action), LS("reason", reason));
+	}
 	w->count.recovered += (uint64_t)n;
 	if (n != 0)
 		q->claim_at = 0;

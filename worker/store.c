@@ -15,6 +15,7 @@
 #include "claim.h"
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
 
 #define WRITE_MAX 500
 #define WRITE_BYTES (8 << 20)		/* a batch is closed once its results are larger */
@@ -225,6 +226,12 @@ static int64_t job_ms(const struct job *j)
 	return j->started ? (int64_t)((clock_now() - j->started_at) / MSEC) : 0;
 }
 
+static void count_run(struct job *j)
+{
+	if (j->started)
+		metrics_ran(j->queue, j->ended_at > j->started_at ? j->ended_at - j->started_at : 0);
+}
+
 /* The end of a job may have made others ready. In batch mode the last one of a queue is followed by a look. */
 static void settle_news(struct worker *w, struct queue *q)
 {
@@ -238,6 +245,8 @@ static void settle_done(struct worker *w, struct job *j)
 	settle_news(w, j->queue);
 	w->count.finished++;
 	w->count.done++;
+	count_run(j);
+	metrics_ended(j->queue, FINAL_COMPLETED);
 	log_event(LOG_INFO, "job_done", LS("queue", j->queue->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("ms", job_ms(j)));
 	worker_forget_job(w, j);
@@ -249,6 +258,9 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 
 	settle_news(w, j->queue);
 	w->count.finished++;
+	count_run(j);
+	if (j->outcome.late_reason != NULL)	/* its bytes went with it */
+		metrics_late(j->queue, j->outcome.late_reason);
 	if (retried) {
 		w->count.retried++;
 		log_event(LOG_WARNING, "job_retry", LS("queue", j->queue->set->name), LS("job", j->id),
@@ -257,6 +269,7 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 		claim_due(j->queue, clock_now() + j->outcome.delay);
 	} else {
 		w->count.failed++;
+		metrics_ended(j->queue, FINAL_FAILED);
 		log_event(LOG_ERROR, "job_failed", LS("queue", j->queue->set->name), LS("job", j->id),
 		          LN("attempt", j->attempt), LN("ms", job_ms(j)), LS("error", j->outcome.error));
 	}
@@ -277,6 +290,7 @@ static void settle_released(struct worker *w, struct job *j)
 static void settle_late(struct worker *w, struct job *j)
 {
 	w->count.late++;
+	metrics_late(j->queue, j->outcome.late_reason);
 	log_event(LOG_WARNING, "late_result", LS("queue", j->queue->set->name), LS("job", j->id),
 	          LN("claim", j->claim_id), LS("reason", j->outcome.late_reason),
 	          LS("next", "its bytes are in unstuck.late_results"));
@@ -499,6 +513,8 @@ static void row_classified(struct write *b, struct job *j, const char *verdict)
 	} else {
 		struct write *late = write_new(b->q, WRITE_LATE);
 
+		if (strcmp(verdict, "cancelled") == 0 && j->ending != ENDING_LOST)	/* then reconcile.c has counted it */
+			metrics_ended(b->q, FINAL_CANCELLED);
 		j->outcome.late_reason = strcmp(verdict, "missing") == 0 ? "missing"
 		                       : strcmp(verdict, "failed") == 0 ? "failed"
 		                       : strcmp(verdict, "cancelled") == 0 ? "cancelled" : "fenced";

@@ -16,9 +16,11 @@
 #include "control.h"
 #include "flood.h"
 #include "handler.h"
+#include "http.h"
 #include "keep.h"
 #include "live.h"
 #include "log.h"
+#include "metrics.h"
 #include "notify.h"
 #include "presence.h"
 #include "rate.h"
@@ -28,10 +30,12 @@
 #include "rescue.h"
 #include "signals.h"
 #include "store.h"
+#include "version.h"
 
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
 #define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
+#define HTTP_TIME (1 * SEC)		/* for the readers of the last answers and events */
 #define REDIS_TIME (1 * SEC)		/* for what is under way to Redis, and for the report again */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
@@ -183,10 +187,22 @@ static usec_t until_presence(const struct worker *w)
 	return hurried(w, w->shutdown.part_at + (db_is_ready(w->db) ? SETTLE_TIME : SEC));
 }
 
-static enum part_state look_absent(struct worker *w)
+static void ask_http(struct worker *w)
 {
-	(void)w;
-	return PART_COMPLETED;		/* not configured in this process: nothing to wait for */
+	http_leave(w);
+}
+
+static enum part_state look_http(struct worker *w)
+{
+	if (!http_is_over(w))
+		return PART_WAITING;
+	http_cut(w);
+	return PART_COMPLETED;
+}
+
+static usec_t until_http(const struct worker *w)
+{
+	return w->shutdown.part_at + HTTP_TIME;
 }
 
 /* Redis is never waited for long: what it shows of us expires by itself. */
@@ -224,18 +240,13 @@ static usec_t until_announced(const struct worker *w)
 	return hurried(w, w->shutdown.part_at + (announce_waits_for_redis(w) ? REDIS_TIME : ANNOUNCE_TIME));
 }
 
-static usec_t until_now(const struct worker *w)
-{
-	return w->shutdown.part_at;
-}
-
 /* In this order; each row is also a row of the final report. */
 static const struct part leaving[] = {
 	{ "intake",   NULL,         look_intake,   NULL,           until_intake },
 	{ "jobs",     NULL,         look_jobs,     handler_kill_all, until_jobs },
 	{ "results",  NULL,         look_results,  force_results,  until_settled },
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
-	{ "http",     NULL,         look_absent,   NULL,           until_now },
+	{ "http",     ask_http,     look_http,     http_cut,       until_http },
 	{ "redis",    redis_leave,  look_redis,    redis_cut,      until_redis },
 	{ "database", ask_database, look_database, force_database, until_announced },
 };
@@ -373,6 +384,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, live_advance(w, now));
 	note_ready(w);
 	stop_when_done(w);
+	next = usec_min(next, http_advance(w, now));
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
@@ -418,6 +430,7 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 	          LS("again_in", usec_text(retry_in / MSEC * MSEC, in)), LN("running", w->running),
 	          LN("results_waiting", store_waiting(w)));
 	w->db_complained = true;
+	w->db_error = *why;
 	if (w->presence == LEAVING)
 		w->presence = PRESENT;
 	w->released = false;		/* after the reconnect the release is asked for again */
@@ -451,6 +464,7 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	w->metrics = metrics_new();
 	reload_open(w);
 	handler_open(w);
 	notify_open(w);
@@ -462,9 +476,7 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
-	if (keep_open(w, err) < 0)
-		return -1;
-	if (redis_open(w, err) < 0)
+	if (keep_open(w, err) < 0 || http_open(w, err) < 0 || redis_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
@@ -474,6 +486,7 @@ static void worker_close(struct worker *w)
 	struct job *j;
 
 	control_close(w);
+	http_close(w);
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
@@ -484,6 +497,7 @@ static void worker_close(struct worker *w)
 	handler_close(w);
 	signals_close();
 	reload_close(w);
+	metrics_free(w->metrics);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)
@@ -498,7 +512,7 @@ static void tell_started(const struct worker *w)
 
 	for (size_t i = 0; i < w->queues_len; i++)
 		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i]->set->name);
-	log_event(LOG_INFO, "started", LS("version", UNSTUCK_VERSION), LS("worker", w->id),
+	log_event(LOG_INFO, "started", LS("version", unstuck_version), LS("worker", w->id),
 	          LS("queues", buf_text(&names)), LN("concurrency", w->set->concurrency));
 	buf_release(&names);
 }

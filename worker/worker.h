@@ -24,7 +24,9 @@ struct counters {
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
 struct control;
+struct http;
 struct keep;
+struct metrics;
 struct notify;
 struct redis;
 struct reload;
@@ -43,8 +45,10 @@ struct worker {
 	struct db *db;
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct http *http;		/* http.c; NULL: [http] listen is off */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
+	struct metrics *metrics;	/* metrics.c */
 	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct redis *redis;		/* redis.c; NULL: no redis_url */
@@ -101,6 +105,7 @@ struct worker {
 	unsigned publishing;		/* the same to Redis */
 	bool db_complained;
 	usec_t begun_at;
+	struct error db_error;		/* why the connection was lost, the last time */
 	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };
