@@ -63,11 +63,11 @@ static void gate_drop(struct gate *gate)
 	free(gate);
 }
 
-/* ---- held back, and said so once ---- */
+/* ---- held back, and said so once for each reason ---- */
 
 static void gate_hold(struct gate *gate, const char *why, const char *error)
 {
-	if (gate->held == NULL && gate->q != NULL)
+	if (gate->held != why && gate->q != NULL)	/* one of the texts below */
 		log_event(LOG_WARNING, "rate_held", LS("queue", gate->q->set->name), LS("why", why), LS("error", error),
 		          LS("next", "nothing of this queue is started until it is over"));
 	gate->held = why;

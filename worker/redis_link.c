@@ -22,7 +22,7 @@
 #define PING_EVERY (5 * SEC)		/* when nothing else is heard */
 #define PENDING_MAX 1000		/* unanswered commands */
 #define BACKOFF_FIRST (100 * MSEC)
-#define BACKOFF_LAST (10 * SEC)
+#define BACKOFF_LAST (3 * SEC)
 #define BACKOFF_SPREAD 0.5
 #define STEADY_TIME (30 * SEC)		/* ready for this long: the next loss is a new one */
 
