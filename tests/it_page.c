@@ -163,7 +163,7 @@ static struct proc *busy_worker(struct testdb *db, int port)
 	         "[queue mail]\nhandler = %s\nconcurrency = 2\n[queue %s]\nhandler = true\n" VIDEOS, port,
 	         script("handler", "read -r line\ncase $line in\n"
 	                           "*bad*) printf '%s\\n' '" MARKUP " \342\200\256gnp' '<script>hit=1</script>' >&2; exit 65 ;;\n"
-	                           "*slow*) while [ ! -e on ]; do sleep 0.02; done ;;\nesac"), MARKUP);
+	                           "*slow*) while [ ! -e on ]; do sleep 0.2; done ;;\nesac"), MARKUP);
 	must_sql(db, "SELECT unstuck.enqueue('mail', '{\"x\": \"bad\"}'), unstuck.enqueue('mail')");
 	p = must_start(NULL, "unstuck-worker", "run");
 	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE finished_at IS NOT NULL", "2", SOON);

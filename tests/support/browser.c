@@ -36,19 +36,19 @@ static json_t *ask(const char *url, json_t *body)
 	return value;
 }
 
-static json_t *command(struct browser *b, const char *path, json_t *body)
+static json_t *tell(struct browser *b, const char *path, json_t *body)
 {
 	return ask(story_text("%s/%s", b->session, path), body);
 }
 
-json_t *browser_devtools(struct browser *b, const char *name, json_t *params)
+json_t *browser_devtools(struct browser *b, const char *command, json_t *params)
 {
-	return command(b, "goog/cdp/execute", json_pack("{s:s, s:o}", "cmd", name, "params", params != NULL ? params : json_object()));
+	return tell(b, "goog/cdp/execute", json_pack("{s:s, s:o}", "cmd", command, "params", params != NULL ? params : json_object()));
 }
 
-static void devtools(struct browser *b, const char *name, json_t *params)
+static void devtools(struct browser *b, const char *command, json_t *params)
 {
-	json_decref(browser_devtools(b, name, params));
+	json_decref(browser_devtools(b, command, params));
 }
 
 /* ---- start ---- */
@@ -76,13 +76,13 @@ struct browser *browser_open(void)
 
 	b->session = story_text("%s/%s", url, json_string_value(json_object_get(session, "sessionId")));
 	json_decref(session);
-	json_decref(command(b, "timeouts", json_pack("{s:i}", "script", 300000)));
+	json_decref(tell(b, "timeouts", json_pack("{s:i}", "script", 300000)));
 	return b;
 }
 
 void browser_go(struct browser *b, const char *url)
 {
-	json_decref(command(b, "url", json_pack("{s:s}", "url", url)));
+	json_decref(tell(b, "url", json_pack("{s:s}", "url", url)));
 }
 
 /* ---- what it shows ---- */
@@ -101,7 +101,7 @@ const char *browser_value(struct browser *b, const char *js, const char *expecte
 		"	value = value !== null && typeof value === 'object' ? JSON.stringify(value) : String(value);\n"
 		"	if (value === expected || performance.now() >= until) done(value); else setTimeout(look, 50);\n"
 		"})();", js);
-	json_t *value = command(b, "execute/async", json_pack("{s:s, s:[s?, i]}", "script", script, "args", expected, (int)ms));
+	json_t *value = tell(b, "execute/async", json_pack("{s:s, s:[s?, i]}", "script", script, "args", expected, (int)ms));
 	const char *text = story_text("%s", json_string_value(value));
 
 	json_decref(value);
@@ -125,7 +125,7 @@ void browser_must_show(struct browser *b, const char *js, const char *expected, 
 void browser_look(struct browser *b, int width, int height, bool dark)
 {
 	devtools(b, "Emulation.setDeviceMetricsOverride", json_pack("{s:i, s:i, s:i, s:b}", "width", width, "height", height,
-	                                                            "deviceScaleFactor", 1, "mobile", width < 600));
+	                                                            "deviceScaleFactor", 1, "mobile", 0));
 	devtools(b, "Emulation.setEmulatedMedia", json_pack("{s:[{s:s, s:s}, {s:s, s:s}]}", "features",
 		"name", "prefers-color-scheme", "value", dark ? "dark" : "light", "name", "prefers-reduced-motion", "value", "reduce"));
 }
@@ -154,10 +154,10 @@ void browser_press(struct browser *b, const char *key)
 
 void browser_click(struct browser *b, const char *selector)
 {
-	json_t *element = command(b, "element", json_pack("{s:s, s:s}", "using", "css selector", "value", selector));
+	json_t *element = tell(b, "element", json_pack("{s:s, s:s}", "using", "css selector", "value", selector));
 	const char *id = json_string_value(json_object_iter_value(json_object_iter(element)));
 
-	json_decref(command(b, story_text("element/%s/click", id), NULL));
+	json_decref(tell(b, story_text("element/%s/click", id), NULL));
 	json_decref(element);
 }
 
@@ -165,7 +165,7 @@ void browser_click(struct browser *b, const char *selector)
 
 const char *browser_complaints(struct browser *b)
 {
-	json_t *log = command(b, "se/log", json_pack("{s:s}", "type", "browser")), *entry;
+	json_t *log = tell(b, "se/log", json_pack("{s:s}", "type", "browser")), *entry;
 	const char *text = "";
 	size_t i;
 
@@ -177,7 +177,7 @@ const char *browser_complaints(struct browser *b)
 
 const char *browser_requests(struct browser *b)
 {
-	json_t *log = command(b, "se/log", json_pack("{s:s}", "type", "performance")), *entry;
+	json_t *log = tell(b, "se/log", json_pack("{s:s}", "type", "performance")), *entry;
 	const char *text = "";
 	size_t i;
 
