@@ -63,6 +63,9 @@ struct queue {
 	/* keep.c */
 	size_t keeping;			/* outcomes that are not to be written before they are on the disk */
 
+	/* adoption.c */
+	bool adoption_due;		/* look for late results that may be adopted */
+
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */
 	size_t ended_len;

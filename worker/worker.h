@@ -80,6 +80,10 @@ struct worker {
 	uint32_t rescue_skip;		/* rows that this pass could not reset */
 	bool rescue_busy;
 
+	/* adoption.c */
+	bool adopting;			/* a look is under way */
+	usec_t adopt_at;		/* the next one, not before */
+
 	/* worker.c */
 	struct shutdown shutdown;
 	unsigned stop_signals;
