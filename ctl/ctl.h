@@ -29,6 +29,8 @@ struct options {
 	const char *status;
 	uint64_t limit;
 	bool all_failed;		/* retry */
+	usec_t older_than;		/* purge; USEC_NEVER: not given */
+	bool dry_run;
 };
 
 struct ctl {
@@ -47,6 +49,8 @@ enum exit_status cancel_run(struct ctl *ctl);
 enum exit_status retry_run(struct ctl *ctl);
 enum exit_status queues_run(struct ctl *ctl);
 enum exit_status workers_run(struct ctl *ctl);
+enum exit_status late_run(struct ctl *ctl);
+enum exit_status purge_run(struct ctl *ctl);
 enum exit_status spool_run(struct ctl *ctl);
 
 /* Connect as the settings say. -1: ctl->err. */
@@ -60,5 +64,6 @@ enum exit_status ctl_failed(const struct ctl *ctl);
 
 /* A job id of the command line, checked: digits, at least 1, fits bigint. -1: ctl->err. */
 int ctl_job_id(struct ctl *ctl, const char *text);
+int ctl_id(struct ctl *ctl, const char *text, const char *what);	/* the same of something else: "late result" */
 
 #endif
