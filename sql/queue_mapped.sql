@@ -244,10 +244,11 @@ SELECT r.id,
 SELECT l.id AS late, l.job_id AS id, l.claim_id, {late_raw} AS raw
   FROM unstuck.late_results AS l
  WHERE {@late_open}
-   AND (SELECT l.claim_id >= k.first_claim AND l.claim_id <= k.claim_id AND k.state IN ('RELEASED', 'RECOVERED', 'RETRY', 'DEAD')
-          FROM unstuck.claims AS k
-         WHERE k.source = {source} AND k.job_id = l.job_id)
-   AND (SELECT t.{status} IN ({adoptable}) FROM {table} AS t WHERE t.{id} = l.job_id::{id_type})
+   AND (SELECT l.claim_id >= k.first_claim
+               AND CASE WHEN t.{status} IN ({waiting}) THEN k.state IN ('RELEASED', 'RECOVERED', 'RETRY')
+                        WHEN t.{status} IN ({adoptable}) THEN k.state = 'DEAD' END
+          FROM unstuck.claims AS k, {table} AS t
+         WHERE k.source = {source} AND k.job_id = l.job_id AND t.{id} = l.job_id::{id_type})
 {@late_next};
 
 -- name: adopted

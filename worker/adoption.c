@@ -13,7 +13,7 @@
 #include "on_success.h"
 
 #define LISTED 10			/* at a time: a row may hold a whole result */
-#define REST (1 * SEC)			/* between two looks, however many runs fail */
+#define REST (1 * SEC)			/* between two looks at a queue, however many runs fail */
 
 struct look {				/* at one queue */
 	struct worker *w;
@@ -49,7 +49,7 @@ static bool look_may_go_on(const struct look *l)
 static void look_over(struct look *l)
 {
 	l->w->adopting = false;
-	l->w->adopt_at = clock_now() + REST;
+	l->q->adopt_at = clock_now() + REST;
 	free(l->behind);
 	free(l);
 }
@@ -209,11 +209,19 @@ static void look_list(struct look *l)
 	db_send(l->w->db, r);
 }
 
-static struct queue *queue_that_is_due(const struct worker *w)
+/* NULL: none yet, *next is when. */
+static struct queue *queue_that_is_due(const struct worker *w, usec_t now, usec_t *next)
 {
-	for (size_t i = 0; i < w->queues_len; i++)
-		if (w->queues[i]->adoption_due && !w->queues[i]->drained)
-			return w->queues[i];
+	*next = USEC_NEVER;
+	for (size_t i = 0; i < w->queues_len; i++) {
+		struct queue *q = w->queues[i];
+
+		if (!q->adoption_due || q->drained)
+			continue;
+		if (now >= q->adopt_at)
+			return q;
+		*next = usec_min(*next, q->adopt_at);
+	}
 	return NULL;
 }
 
@@ -221,14 +229,13 @@ usec_t adoption_advance(struct worker *w, usec_t now)
 {
 	struct queue *q;
 	struct look *l;
+	usec_t next;
 
 	if (w->adopting || w->presence != PRESENT || worker_stopping(w) || !db_is_ready(w->db))
 		return USEC_NEVER;
-	q = queue_that_is_due(w);
+	q = queue_that_is_due(w, now, &next);
 	if (q == NULL)
-		return USEC_NEVER;
-	if (now < w->adopt_at)
-		return w->adopt_at;
+		return next;
 	l = xcalloc(1, sizeof *l);
 	l->w = w;
 	l->q = q;

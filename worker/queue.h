@@ -64,7 +64,8 @@ struct queue {
 	size_t keeping;			/* outcomes that are not to be written before they are on the disk */
 
 	/* adoption.c */
-	bool adoption_due;		/* look for late results that may be adopted */
+	bool adoption_due;		/* look for late results that may be adopted ... */
+	usec_t adopt_at;		/* ... not before */
 
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */

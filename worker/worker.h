@@ -82,7 +82,6 @@ struct worker {
 
 	/* adoption.c */
 	bool adopting;			/* a look is under way */
-	usec_t adopt_at;		/* the next one, not before */
 
 	/* worker.c */
 	struct shutdown shutdown;
