@@ -587,6 +587,28 @@ START_TEST(a_cancelled_job_is_ended_at_once)
 }
 END_TEST
 
+/* Of the time before nobody knows which claims were of before a retry: a person has to say so. */
+START_TEST(a_schema_of_version_2_is_brought_up_and_its_late_results_wait_for_a_person)
+{
+	struct testdb *db = must_have_empty_db();
+	const char *count = "SELECT count(unstuck.adopt(id)) FROM unstuck.late_results";
+
+	must_run(0, NULL, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", source_path("tests/data/sql/schema_version_2.sql"), db->url);
+	must_sql(db, "INSERT INTO unstuck.jobs (queue, status, claim_id, finished_at) VALUES ('mail', 'FAILED', nextval('unstuck.claim_seq'), now());"
+	             "INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)"
+	             " VALUES ('mail', 'unstuck.jobs', '1', 1, gen_random_uuid(), 'fenced', '1')");
+	must_hold(proc_err(must_ctl(db, 78, "late")), "schema unstuck is version 2, this program needs 3: run `unstuckctl init`");
+	must_hold(proc_out(must_ctl(db, 0, "init")), "upgraded from version 2 to 3");
+	must_hold(proc_out(must_ctl(db, 0, "init")), "already at version 3");
+	must_equal(db, count, "0");
+	must_ctl(db, 0, "late", "adopt", "1");
+	must_equal(db, "SELECT status FROM unstuck.jobs", "COMPLETED");
+	late_of(db, id_of(db, "FAILED"), "fenced", "'2'");
+	must_equal(db, count, "1");
+	must_equal(db, "SELECT string_agg(first_claim::text, ' ' ORDER BY id) FROM unstuck.jobs", "2 0");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("late");
@@ -610,5 +632,6 @@ int main(void)
 	tcase_add_test(unasked, a_worker_adopts_when_its_own_run_fails);
 	tcase_add_test(unasked, recover_adopts_with_its_role_and_tells_beforehand);
 	tcase_add_test(unasked, a_cancelled_job_is_ended_at_once);
+	tcase_add_test(ctl, a_schema_of_version_2_is_brought_up_and_its_late_results_wait_for_a_person);
 	return check_main(s);
 }
