@@ -10,30 +10,21 @@
 
 static const struct {
 	const char *name;
-	const char *verdict;	/* of classify */
+	bool success;		/* in itself: named as the verdict of classify that came for it */
 	bool unasked;
-	const char *text;
 } reasons[LATE_REASONS] = {
-	[LATE_FENCED] = { "fenced", "fenced", true, "another run had the job when it came" },
-	[LATE_FAILED] = { "failed", "failed", true, "the job had been given up when it came" },
-	[LATE_CANCELLED] = { "cancelled", "cancelled", false, "the job had been cancelled when it came" },
-	[LATE_MISSING] = { "missing", "missing", false, "the job was gone when it came" },
-	[LATE_BAD_DATA] = { "bad_data", NULL, false, "it is no result that the database takes" },
-	[LATE_TOO_LARGE] = { "too_large", NULL, false, "it is larger than max_result and not whole" },
-	[LATE_UNFINISHED] = { "unfinished", NULL, false, "nobody saw its handler end: it may be half of a result" },
+	[LATE_FENCED] = { "fenced", true, true },
+	[LATE_FAILED] = { "failed", true, true },
+	[LATE_CANCELLED] = { "cancelled", true, false },
+	[LATE_MISSING] = { "missing", true, false },
+	[LATE_BAD_DATA] = { "bad_data", false, false },
+	[LATE_TOO_LARGE] = { "too_large", false, false },
+	[LATE_UNFINISHED] = { "unfinished", false, false },
 };
 
 const char *late_name(enum late_reason r)
 {
 	return reasons[r].name;
-}
-
-const char *late_text(const char *name)
-{
-	for (enum late_reason r = LATE_NONE + 1; r < LATE_REASONS; r++)
-		if (strcmp(reasons[r].name, name) == 0)
-			return reasons[r].text;
-	return "";
 }
 
 bool late_is_adopted_unasked(enum late_reason r)
@@ -44,7 +35,7 @@ bool late_is_adopted_unasked(enum late_reason r)
 enum late_reason late_of_verdict(const char *verdict)
 {
 	for (enum late_reason r = LATE_NONE + 1; r < LATE_REASONS; r++)
-		if (reasons[r].verdict != NULL && strcmp(reasons[r].verdict, verdict) == 0)
+		if (reasons[r].success && strcmp(reasons[r].name, verdict) == 0)
 			return r;
 	return LATE_FENCED;
 }

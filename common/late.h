@@ -21,8 +21,6 @@ enum late_reason {
 };
 
 const char *late_name(enum late_reason r);	/* as stored; NULL for LATE_NONE */
-/* What it means, for people. A reason that is not in the table: "". */
-const char *late_text(const char *name);
 /* It counts without anybody's word as soon as no other run does: see unstuck.adopt. */
 bool late_is_adopted_unasked(enum late_reason r);
 /* The reason for a success that was not stored, by the verdict of classify. */
