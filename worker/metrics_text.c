@@ -130,8 +130,8 @@ static void put_late(struct exposition *e)
 	const struct queue_counts *c;
 
 	LIST_FOREACH(c, &e->w->metrics->queues, link)
-		for (size_t i = 0; i < LATE_REASONS; i++)
-			add_count(e, "queue", c->queue, "reason", late_reason[i], c->late[i]);
+		for (enum late_reason r = LATE_NONE + 1; r < LATE_REASONS; r++)
+			add_count(e, "queue", c->queue, "reason", late_name(r), c->late[r]);
 }
 
 static void put_job_duration(struct exposition *e)
