@@ -1,13 +1,14 @@
 # Unstuck: make, make demo, make test, make install; make help names all. Switches: V=1 shows
-# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side.
+# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side; FAIL=1 is the build that
+# tests make fail at will (common/failpoint.h).
 
 VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
-BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
+BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(FAIL),/fail)$(if $(findstring clang,$(CC)),/clang)
 
 PKGS     := libpq libevent_core jansson inih smartcols
 CFLAGS   ?= -O2 -g
-ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
+ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' $(if $(FAIL),-DUNSTUCK_FAILPOINTS) -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
              -fno-common -fstack-protector-strong -MMD -MP $(if $(DEV),-Werror) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(CFLAGS)
@@ -72,6 +73,8 @@ $(BUILD)/libsupport.a: $(call objs,tests/support)
 DEPS     ?= yes
 jobs      = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 again     = +@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD)
+# The programs that a test can make fail at each step.
+build_fail = +@$(MAKE) --no-print-directory $(jobs) FAIL=1 BUILD=$(BUILD)/fail all
 get_deps  = @$(if $(filter no,$(DEPS)),true,scripts/deps.sh $(1))
 
 deps:
@@ -101,6 +104,7 @@ bench:
 test check:
 	$(call get_deps,build run test)
 	$(again) all tests
+	$(build_fail)
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)

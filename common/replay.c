@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "failpoint.h"
 #include "replay_store.h"
 #include "spool_dir.h"
 #include "spool_read.h"
@@ -136,7 +137,9 @@ static void replay_file(struct work *w, const char *name)
 	}
 	close(fd);
 	w->kept += replay_store_flush(w->store);
+	FAILPOINT(replay_stored);
 	put_away(w);
+	FAILPOINT(replay_removed);
 }
 
 /* Sealed records first: an output file may be of a job that has one. */
@@ -189,6 +192,7 @@ static int replay_all(struct work *w, int base, const struct spool_names *names,
 		size_t before = w->r->count.records;
 
 		if (spool_instance_open(&w->in, base, names->v[i], err) == 0 && spool_instance_lock(&w->in) && is_ours(w)) {
+			FAILPOINT(replay_locked);
 			rc |= replay_instance(w, err);
 			w->r->count.instances += w->r->count.records > before;
 			if (!replay_store_lost(w->store))

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "failpoint.h"
 #include "mapping.h"
 
 #define TRIES_MAX 5		/* a row that is ours, and yet is not stored this often, is refused */
@@ -551,6 +552,7 @@ void replay_store_take(struct replay_store *w, const struct spool_record *r)
 	struct mapping *m = w->lost ? NULL : find_queue(w, r);
 
 	w->r->count.records++;
+	FAILPOINT(replay_record);
 	if (m != NULL && r->kind == SPOOL_DONE && m->q->on_success[0] == '\0') {
 		batch_add(w, m, r);
 		return;

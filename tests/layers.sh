@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 table='
-0 common/error common/clock common/buf common/crc32c common/log_syslog common/log_rotate
+0 common/error common/failpoint common/clock common/buf common/crc32c common/log_syslog common/log_rotate
 1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
 2 common/setting* common/cli* common/pg common/catalog
 3 common/mapping* common/replay*

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "failpoint.h"
 #include "keep.h"
 #include "line.h"
 #include "log.h"
@@ -150,6 +151,7 @@ static void exec_on_over(void *arg, const struct child_end *end)
 	struct job *j = arg;
 	struct worker *w = j->queue->worker;
 
+	FAILPOINT(child_end);
 	w->running--;
 	j->queue->in_use--;
 	j->child = NULL;
@@ -178,7 +180,9 @@ static bool exec_start(struct worker *w, struct job *j)
 	struct error err = ERROR_INIT;
 
 	spec.out_fd = keep_out_open(w, j, &err);
-	if (spec.out_fd >= 0)
+	if (FAILS_AT(before_start))
+		error_set(&err, ERR_SYS, "a test wants no handler to start");
+	else if (spec.out_fd >= 0)
 		j->child = child_start(w->children, &spec, &exec_events, j, &err);
 	words_free(env);
 	if (j->child == NULL) {
@@ -189,6 +193,7 @@ static bool exec_start(struct worker *w, struct job *j)
 		handler_give_back(w, j, err.text);
 		return false;
 	}
+	FAILPOINT(after_start);
 	free(j->payload);
 	j->payload = NULL;
 	j->state = JOB_RUNNING;

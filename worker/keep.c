@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "replay.h"
 #include "spool.h"
@@ -150,6 +151,7 @@ static void seal(struct keep *k, struct job *j)
 {
 	struct spool_record r = record_of(j);
 
+	FAILPOINT(before_seal);
 	j->entry = spool_seal(k->spool, &r);
 }
 
@@ -209,6 +211,7 @@ static void on_sealed(void *arg, uint64_t upto)
 	struct keep *k = arg;
 	struct job *j;
 
+	FAILPOINT(after_seal);
 	while ((j = TAILQ_FIRST(&k->held)) != NULL && j->entry <= upto) {
 		out_done(k, j);
 		let_go(k, j);
@@ -262,9 +265,11 @@ void keep_forget(struct worker *w, struct job *j)
 		TAILQ_REMOVE(&k->held, j, link);
 		j->queue->keeping--;
 	}
+	FAILPOINT(before_drop);
 	out_done(k, j);
 	if (j->entry != 0)
 		spool_done(k->spool, j->entry);
+	FAILPOINT(after_drop);
 	j->entry = 0;
 }
 
@@ -442,6 +447,11 @@ void keep_close(struct worker *w)
 bool keep_is_well(const struct worker *w)
 {
 	return w->keep->spool != NULL ? spool_health(w->keep->spool) == SPOOL_FINE : !is_needed(w);
+}
+
+bool keep_is_broken(const struct worker *w)
+{
+	return w->keep->spool != NULL && spool_health(w->keep->spool) == SPOOL_BROKEN;
 }
 
 /* A reload may have brought a queue that needs what there could not be. */

@@ -48,6 +48,8 @@ void keep_forget(struct worker *w, struct job *j);
 usec_t keep_advance(struct worker *w, usec_t now);
 /* No new jobs while results could not be put anywhere. */
 bool keep_is_well(const struct worker *w);
+/* ... and there never will be a place again: the disk has lost data. */
+bool keep_is_broken(const struct worker *w);
 /* The time is over: what waits goes to the disk now. How many are safe there; those that are not are told apart by keep_has(). */
 size_t keep_all(struct worker *w);
 bool keep_has(const struct worker *w, const struct job *j);

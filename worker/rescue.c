@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "keep.h"
 #include "log.h"
 #include "sqltext.h"
@@ -72,6 +73,8 @@ static void rescue_reset_done(void *arg, const struct db_reply *reply)
 	struct queue *q = w->queues[w->rescue_queue];
 	int n;
 
+	if (FAILS_AT(rescue_reply))
+		reply = db_answer_vanished(w->db);
 	if (rescue_refused(w, reply, "reset")) {
 		rescue_next_queue(w);
 		return;
@@ -126,6 +129,7 @@ static void rescue_listed(void *arg, const struct db_reply *reply)
 	params[4] = xasprintf("%u", w->set->max_recoveries);
 	r = db_request_new(rescue_reset_done, w);
 	db_request_add(r, q->sql[STMT_RESET], 5, params, NULL);
+	FAILPOINT(before_rescue);
 	db_send(w->db, r);
 }
 
@@ -150,6 +154,8 @@ static void rescue_declared(void *arg, const struct db_reply *reply)
 	struct worker *w = arg;
 
 	w->rescue_queue = 0;
+	if (FAILS_AT(rescue_declared))
+		reply = db_answer_vanished(w->db);
 	if (rescue_refused(w, reply, "declare dead workers")) {
 		rescue_pass_over(w);
 		return;

@@ -14,6 +14,7 @@
 #include "batch.h"
 #include "claim.h"
 #include "control.h"
+#include "failpoint.h"
 #include "flood.h"
 #include "handler.h"
 #include "keep.h"
@@ -106,6 +107,8 @@ static void release_answered(void *arg, const struct db_reply *reply)
 	struct worker *w = arg;
 
 	w->releasing--;
+	if (FAILS_AT(release_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome != DB_DONE) {
 		w->release_failed = true;
 		return;
@@ -127,7 +130,9 @@ void worker_release_all(struct worker *w)
 
 		w->releasing++;
 		db_request_add(r, w->queues[i]->sql[STMT_RELEASE_ALL], 1, params, NULL);
+		FAILPOINT(before_release);
 		db_send(w->db, r);
+		FAILPOINT(after_release);
 	}
 }
 
@@ -283,7 +288,7 @@ void worker_stop(struct worker *w, const char *reason)
 	worker_changed(w);
 }
 
-/* Batch mode: nothing runs, nothing waits, and every queue's last claim found all there was. */
+/* Batch mode: nothing runs, nothing waits, and every queue's last claim found all there was, or no other will be made. */
 static void stop_when_done(struct worker *w)
 {
 	bool idle = w->jobs_len == 0 && claim_is_idle(w) && store_is_empty(w);
@@ -294,6 +299,8 @@ static void stop_when_done(struct worker *w)
 		worker_stop(w, "max_jobs");
 	else if (w->drain && w->presence == PRESENT && claim_found_nothing(w))
 		worker_stop(w, "drained");
+	else if (w->drain && keep_is_broken(w))
+		worker_stop(w, "failed.spool");	/* nobody would wait for this worker to claim again */
 }
 
 /* ---- the one place that decides ---- */
@@ -497,9 +504,11 @@ enum exit_status worker_run(const struct settings *set, struct queue **queues, s
 		tell_started(&w);
 		worker_changed(&w);
 		event_base_dispatch(w.base);
+		FAILPOINT(before_exit);
 		flood_tell_all(&w);
 		report_shutdown(&w);
-		status = w.count.unsaved == 0 && w.jobs_len == 0 && !w.release_failed ? EXIT_DONE : EXIT_HELD;
+		status = w.count.unsaved != 0 || w.jobs_len != 0 || w.release_failed ? EXIT_HELD
+		       : strncmp(w.shutdown.reason, "failed.", 7) == 0 ? EXIT_FAILED : EXIT_DONE;
 	}
 	worker_close(&w);
 	return status;
