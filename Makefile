@@ -60,7 +60,12 @@ HANDLERS := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/handlers/*.c tests/han
 $(HANDLERS): $(BUILD)/%: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
-tests: $(TESTS) $(HANDLERS)
+# What a test preloads into a program.
+PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
+$(PRELOADS): $(BUILD)/%.so: tests/preload/%.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu17 -Wall -Wextra -fPIC -shared -O2 -g -o $@ $<
+tests: $(TESTS) $(HANDLERS) $(PRELOADS)
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)

@@ -425,7 +425,10 @@ static const struct db_events db_events = {
 
 static int worker_open(struct worker *w, struct error *err)
 {
-	struct event_config *config = event_config_new();
+	struct event_config *config;
+
+	event_set_mem_functions(xmalloc, xrealloc, free);	/* half an event is none */
+	config = event_config_new();
 
 	if (config != NULL) {
 		event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
