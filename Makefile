@@ -25,7 +25,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo bench test check model fuzz fuzz-programs lint docs install uninstall clean help
+.PHONY: all tests deps demo bench test check valgrind model fuzz fuzz-programs lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@:
 
@@ -114,6 +114,15 @@ test check:
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)
 
+# The units under memcheck. Where vfork() is only a fork() some cannot run: they have that tag.
+UNITS := $(filter $(BUILD)/tests/test_%,$(TESTS))
+valgrind:
+	$(call get_deps,build run test mem)
+	$(again) $(UNITS) $(HANDLERS)
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=20 CK_EXCLUDE_TAGS=vfork TEST_PROGRAM_LIMIT=1800 \
+		TEST_UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" \
+		tests/run $(UNITS)
+
 # WIDE=wide searches larger bounds too: minutes more.
 model:
 	$(call get_deps,build model)
@@ -178,6 +187,7 @@ help:
 	@echo "make demo       see it work on a private PostgreSQL, under a minute"
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
+	@echo "make valgrind   the unit tests under memcheck, some minutes; leaks are errors"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
