@@ -13,7 +13,7 @@ table='
 1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
 2 common/setting* common/cli* common/pg common/catalog
 3 common/mapping* common/replay*
-4 worker/db* worker/batch worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address
+4 worker/db* worker/batch worker/child* worker/launch worker/cgroup worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address
 5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
 6 worker/worker.c
 7 worker/main

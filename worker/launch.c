@@ -40,6 +40,17 @@ static void launch_set_oom_score(const struct launch *l)
 	close(fd);
 }
 
+/* Best effort too: its group is ended in any case. */
+static void launch_enter_cgroup(const struct launch *l)
+{
+	ssize_t ignored;
+
+	if (l->cgroup < 0)
+		return;
+	ignored = write(l->cgroup, "0", 1);
+	(void)ignored;
+}
+
 static void launch_reset_signals(const struct launch *l)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
@@ -59,6 +70,7 @@ static void launch_exec(struct launch *l)
 		launch_fail(l, errno);
 	if (getppid() != l->parent)
 		launch_fail(l, ESRCH);	/* we died before the line above */
+	launch_enter_cgroup(l);
 	for (int i = 0; i < 3; i++)
 		if (dup2(l->fds[i], i) < 0)
 			launch_fail(l, errno);

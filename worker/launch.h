@@ -17,6 +17,7 @@ struct launch {
 	char *const *envp;
 	const char *oom_score_adj;	/* as text; "": left alone */
 	int fds[3];			/* to be its 0, 1 and 2; all above 2, close-on-exec */
+	int cgroup;			/* where it says that it is in that cgroup; -1: it stays in ours */
 	const sigset_t *reset;		/* the signals that are not at their defaults (launch_find_signals) */
 	pid_t parent;			/* ours */
 	volatile int error;		/* errno of what failed; written by the new process */
