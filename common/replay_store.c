@@ -448,6 +448,7 @@ static enum settled settle(struct replay_store *w, const struct mapping *m, cons
 		return store_release(w, m, r);
 	case SPOOL_OUTPUT:
 		return store_unfinished(w, m, r);
+	case SPOOL_END:
 	case SPOOL_KINDS:
 		break;
 	}

@@ -10,11 +10,11 @@ cd "$(dirname "$0")/.."
 
 table='
 0 common/error common/failpoint common/clock common/buf common/crc32c common/log_syslog common/log_rotate
-1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
+1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment common/printed
 2 common/setting* common/cli* common/pg common/catalog
 3 common/mapping* common/replay*
-4 worker/db* worker/batch worker/child* worker/launch worker/cgroup worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address
-5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
+4 worker/db* worker/batch worker/child* worker/launch worker/attend worker/cgroup worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address
+5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/adopt worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
 6 worker/worker.c
 7 worker/main
 4 recover/options recover/target* recover/lock recover/stop recover/progress recover/watch recover/on_stuck

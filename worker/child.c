@@ -25,10 +25,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "attend.h"
 #include "buf.h"
 #include "cgroup.h"
 #include "launch.h"
@@ -417,6 +419,40 @@ static int child_open_pipes(struct child *c, int theirs[3])
 	return 0;
 }
 
+/* All of the input in a file without a name: who reads it needs nobody to feed it. -1 and errno. */
+static int input_file(const struct child_spec *spec)
+{
+	int fd = memfd_create("input", MFD_CLOEXEC);
+	size_t done = 0;
+
+	while (fd >= 0 && done < spec->input_len) {
+		ssize_t n = write(fd, spec->input + done, spec->input_len - done);
+
+		if (n <= 0 && errno != EINTR) {
+			close(fd);
+			return -1;
+		}
+		done += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+/* Its stdin is there already, and it is in no cgroup: who starts next must not take it for left behind. */
+static int child_launch_attended(struct child *c, const struct child_spec *spec, struct launch *l, struct error *err)
+{
+	spec->attend->stderr_end = c->err_fd;
+	return attend(l, spec->attend, &c->pid, err);
+}
+
+static int child_launch(struct child *c, struct launch *l, struct error *err)
+{
+	c->cgroup = cgroup_take(c->all->cgroups);
+	l->cgroup = cgroup_procs(c->cgroup);
+	return launch(l, &c->pid, err);
+}
+
 static void child_free(struct child *c)
 {
 	cgroup_end(c->all->cgroups, c->cgroup);
@@ -468,7 +504,7 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 		.oom_score_adj = all->oom_score_adj, .fds = { -1, spec->out_fd > 0 ? spec->out_fd : -1, -1 }, .reset = &all->reset, .parent = getpid(),
 	};
 	size_t fed = 0;
-	int failed;
+	int failed = 0;
 
 	if (!all->started)
 		launch_find_signals(&all->reset);
@@ -479,14 +515,15 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	c->in_fd = c->out_fd = c->err_fd = -1;
 	c->keep_stdin = spec->keep_stdin;
 	all->files = all->files || spec->out_fd > 0;
-	failed = child_open_pipes(c, l.fds);
+	if (spec->attend != NULL)
+		failed = l.fds[0] = input_file(spec);
+	if (failed >= 0)
+		failed = child_open_pipes(c, l.fds);
 	if (failed < 0) {
 		error_set(err, ERR_SYS, "%s cannot be started: no pipes: %s", spec->path, strerror(errno));
 	} else {
-		fed = child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
-		c->cgroup = cgroup_take(all->cgroups);
-		l.cgroup = cgroup_procs(c->cgroup);
-		failed = launch(&l, &c->pid, err);
+		fed = spec->attend != NULL ? spec->input_len : child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
+		failed = spec->attend != NULL ? child_launch_attended(c, spec, &l, err) : child_launch(c, &l, err);
 	}
 	for (int i = 0; i < 3; i++)
 		if (l.fds[i] >= 0)

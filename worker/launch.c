@@ -66,7 +66,7 @@ static void launch_reset_signals(const struct launch *l)
 static void launch_exec(struct launch *l) __attribute__((noreturn));
 static void launch_exec(struct launch *l)
 {
-	if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if ((!l->in_group && setpgid(0, 0) < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		launch_fail(l, errno);
 	if (getppid() != l->parent)
 		launch_fail(l, ESRCH);	/* we died before the line above */
@@ -103,8 +103,7 @@ __attribute__((noinline)) static pid_t launch_vfork(struct launch *l)
 	return pid;
 }
 
-/* What went wrong, in words. Returns -1. */
-static int launch_error(const struct launch *l, int error, struct error *err)
+int launch_failed(const struct launch *l, int error, struct error *err)
 {
 	if (error == ENOEXEC)
 		return error_set(err, ERR_SYS, "%s is not executable: no #! line?", l->path);
@@ -128,5 +127,5 @@ int launch(struct launch *l, pid_t *pid, struct error *err)
 		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return error == 0 ? 0 : launch_error(l, error, err);
+	return error == 0 ? 0 : launch_failed(l, error, err);
 }

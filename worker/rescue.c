@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adopt.h"
 #include "failpoint.h"
-#include "keep.h"
 #include "log.h"
 #include "sqltext.h"
 
@@ -183,7 +183,12 @@ usec_t rescue_advance(struct worker *w, usec_t now)
 		return USEC_NEVER;
 	if (now < w->rescue_at)
 		return w->rescue_at;
-	if (!keep_adopt(w)) {	/* a row whose result lies here is not stuck */
+	if (!w->rescue_waits)	/* a row whose result lies here is not stuck */
+		adopt_look(w);
+	w->rescue_waits = !adopt_is_idle(w);
+	if (w->rescue_waits)
+		return USEC_NEVER;
+	if (adopt_has_failed(w)) {
 		w->rescue_at = now + w->set->recover_every;
 		return w->rescue_at;
 	}

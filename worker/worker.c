@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adopt.h"
 #include "announce.h"
 #include "batch.h"
 #include "claim.h"
@@ -76,7 +77,7 @@ static usec_t until_settled(const struct worker *w)
 
 static enum part_state look_intake(struct worker *w)
 {
-	return claim_is_idle(w) && rescue_is_idle(w) ? PART_COMPLETED : PART_WAITING;
+	return claim_is_idle(w) && rescue_is_idle(w) && adopt_is_idle(w) ? PART_COMPLETED : PART_WAITING;
 }
 
 static usec_t until_intake(const struct worker *w)
@@ -356,6 +357,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, flood_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
 	next = usec_min(next, keep_advance(w, now));
+	next = usec_min(next, adopt_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
@@ -452,6 +454,7 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
+	adopt_open(w);
 	if (keep_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
@@ -465,6 +468,7 @@ static void worker_close(struct worker *w)
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
+	adopt_close(w);
 	keep_close(w);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);

@@ -23,6 +23,7 @@ struct counters {
 /* presence.c: whether this process is registered in unstuck.workers, and under which id. */
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
+struct adopt;
 struct control;
 struct keep;
 struct notify;
@@ -44,7 +45,8 @@ struct worker {
 	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
-	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
+	struct adopt *adopt;		/* adopt.c: what dead workers left */
+	bool adopt_due;			/* adopt.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
@@ -79,6 +81,7 @@ struct worker {
 	size_t rescue_queue;		/* queues_len: none under way */
 	uint32_t rescue_skip;		/* rows that this pass could not reset */
 	bool rescue_busy;
+	bool rescue_waits;		/* for what the dead left to be stored (adopt.c) */
 
 	/* worker.c */
 	struct shutdown shutdown;
