@@ -1,13 +1,14 @@
 # Unstuck: make, make demo, make test, make install; make help names all. Switches: V=1 shows
-# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side.
+# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side; FAIL=1 is the build that
+# tests make fail at will (common/failpoint.h).
 
 VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
-BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
+BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(FAIL),/fail)$(if $(findstring clang,$(CC)),/clang)
 
 PKGS     := libpq libevent_core libevent_extra jansson inih smartcols hiredis
 CFLAGS   ?= -O2 -g
-ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
+ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' $(if $(FAIL),-DUNSTUCK_FAILPOINTS) -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
              -fno-common -fstack-protector-strong -MMD -MP $(if $(DEV),-Werror) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(CFLAGS)
@@ -25,7 +26,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all man tests deps demo bench test check model fuzz fuzz-programs lint docs install uninstall clean help
+.PHONY: all man tests deps demo bench test check valgrind model fuzz fuzz-programs lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%) $(if $(SCDOC),man)
 	@:
 
@@ -89,7 +90,12 @@ $(BUILD)/obj/next/version.o: common/version.c
 $(BUILD)/next/unstuck-worker: $(BUILD)/obj/worker/main.o $(BUILD)/obj/next/version.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
-tests: $(TESTS) $(HANDLERS) $(BUILD)/next/unstuck-worker
+# What a test preloads into a program.
+PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
+$(PRELOADS): $(BUILD)/%.so: tests/preload/%.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu17 -Wall -Wextra -fPIC -shared -O2 -g -o $@ $<
+tests: $(TESTS) $(HANDLERS) $(PRELOADS) $(BUILD)/next/unstuck-worker
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
@@ -102,6 +108,8 @@ $(BUILD)/libsupport.a: $(call objs,tests/support)
 DEPS     ?= yes
 jobs      = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 again     = +@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD)
+# The programs that a test can make fail at each step.
+build_fail = +@$(MAKE) --no-print-directory $(jobs) FAIL=1 BUILD=$(BUILD)/fail all
 get_deps  = @$(if $(filter no,$(DEPS)),true,scripts/deps.sh $(1))
 
 deps:
@@ -131,9 +139,19 @@ bench:
 test check:
 	$(call get_deps,build man run test)
 	$(again) all tests
+	$(build_fail)
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)
+
+# The units under memcheck. Where vfork() is only a fork() some cannot run: they have that tag.
+UNITS := $(filter $(BUILD)/tests/test_%,$(TESTS))
+valgrind:
+	$(call get_deps,build run test mem)
+	$(again) $(UNITS) $(HANDLERS)
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=20 CK_EXCLUDE_TAGS=vfork TEST_PROGRAM_LIMIT=1800 \
+		TEST_UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" \
+		tests/run $(UNITS)
 
 # WIDE=wide searches larger bounds too: minutes more.
 model:
@@ -213,6 +231,7 @@ help:
 	@echo "make demo       see it work on a private PostgreSQL, under a minute"
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
+	@echo "make valgrind   the unit tests under memcheck, some minutes; leaks are errors"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"

@@ -11,6 +11,7 @@
  */
 #include <assert.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -287,6 +288,7 @@ int cli_parse(struct cli *cli, void *options, int argc, char **argv)
 	struct parse p = { .cli = cli, .options = options, .argc = argc, .argv = argv };
 	int c, status;
 
+	json_set_alloc_funcs(xmalloc, free);	/* no half a document: it ends the program as our own would */
 	cli->common = (struct cli_common){ .config = NULL };
 	memset(cli->flags, 0, sizeof cli->flags);
 	cli->args = argv + (argc > 0);

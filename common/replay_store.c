@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "failpoint.h"
 #include "late.h"
 #include "mapping.h"
 #include "on_success.h"
@@ -425,6 +426,7 @@ static enum settled settle(struct replay_store *w, const struct mapping *m, cons
 		return store_release(w, m, r);
 	case SPOOL_OUTPUT:
 		return store_unfinished(w, m, r);
+	case SPOOL_END:
 	case SPOOL_KINDS:
 		break;
 	}
@@ -529,6 +531,7 @@ void replay_store_take(struct replay_store *w, const struct spool_record *r)
 	struct mapping *m = w->lost ? NULL : find_queue(w, r);
 
 	w->r->count.records++;
+	FAILPOINT(replay_record);
 	if (m != NULL && r->kind == SPOOL_DONE && m->q->on_success[0] == '\0') {
 		batch_add(w, m, r);
 		return;

@@ -117,8 +117,17 @@ static void check_rate(const struct exam *x)
 		              x->q->name);
 }
 
+/* What a handler printed, and how it ended, must be on the disk by then. */
+static void check_death(const struct exam *x)
+{
+	if (x->q->on_worker_death == DEATH_FINISH && (x->q->mode != MODE_EXEC || !queue_spools_always(x->q)))
+		inifile_fault(x->f, line_of(x, "on_worker_death"), "[queue %s] on_worker_death = finish needs mode = exec and "
+		              "spool = always", x->q->name);
+}
+
 static void check_queue(const struct exam *x)
 {
+	check_death(x);
 	check_mapped_keys(x);
 	check_ready(x);
 	check_states(x);

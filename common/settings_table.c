@@ -25,6 +25,7 @@ static const struct choice wakes[] = {
 };
 static const struct choice modes[] = { { "exec", MODE_EXEC }, { "serve", MODE_SERVE }, { NULL, 0 } };
 static const struct choice outputs[] = { { "json", OUTPUT_JSON }, { "text", OUTPUT_TEXT }, { NULL, 0 } };
+static const struct choice deaths[] = { { "kill", DEATH_KILL }, { "finish", DEATH_FINISH }, { NULL, 0 } };
 static const struct choice spools[] = { { "always", SPOOL_ALWAYS }, { "outage", SPOOL_OUTAGE }, { NULL, 0 } };
 
 /* An absolute path in the environment, or NULL. */
@@ -143,6 +144,8 @@ const struct setting setting_rows[] = {
 	{ QUEUE(output, SET_CHOICE), .def = "json", .choices = outputs, .help = "text is stored as a JSON string" },
 	{ QUEUE(spool, SET_CHOICE), .choices = spools, .def_text = "always for exec, outage for serve",
 	  .help = "always: a result is on disk before the database is tried; outage: only when the database cannot take it" },
+	{ QUEUE(on_worker_death, SET_CHOICE), .def = "kill", .choices = deaths,
+	  .help = "finish: a handler runs on when its worker is killed, and who comes next stores its result; needs mode = exec and spool = always" },
 	{ QUEUE(pipeline, SET_COUNT), .def = "1", .min = 1, .max = 1000, .help = "serve: jobs outstanding at one process" },
 	{ QUEUE(env, SET_NAMES), .help = "extra variables to hand to the handler" },
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "clock.h"
+#include "failpoint.h"
 #include "stop.h"
 
 #define TRIES 5				/* of a statement that may succeed later */
@@ -115,7 +116,9 @@ static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n
 	const char *params[] = { buf_text(&ids), buf_text(&tokens), r->timeout,
 	                         r->order->ignore_liveness ? "t" : "f", r->recoveries };
 
+	FAILPOINT(before_reset);
 	res = session_exec(r->session, why, r->sql, (int)ARRAY_SIZE(params), params);
+	FAILPOINT(after_reset);
 	if (res != NULL)
 		batch_settle(r, rows, n, res);
 	PQclear(res);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "adoption.h"
 #include "confirm.h"
+#include "failpoint.h"
 #include "lock.h"
 #include "log.h"
 #include "progress.h"
@@ -376,10 +377,12 @@ static int run_apply(struct run *r)
 {
 	if (watch_declare_dead(&r->session, &r->lost, &r->error) < 0)
 		return -1;
+	FAILPOINT(recover_declared);
 	tell_lost(r);
 	r->applied = true;
 	reset_all(r);
 	sweep(r);
+	FAILPOINT(recover_done);
 	return r->error.kind == ERR_NONE ? adoption_run(r) : -1;
 }
 
@@ -392,13 +395,16 @@ static int run_steps(struct run *r)
 	note_setup(r);
 	if (!r->dry_run && (go = run_lock(r)) <= 0)
 		return go;
+	FAILPOINT(recover_locked);
 	if (run_choose(r) < 0 || spools_replay(r) < 0)
 		return -1;
 	if (!r->dry_run && !r->ask->opt->ignore_liveness &&
 	    watch_silent(&r->session, say_watching, r, &r->error) < 0)
 		return -1;
+	FAILPOINT(recover_watched);
 	if (stop_asked() || run_preview(r) < 0)
 		return r->error.kind == ERR_NONE ? 0 : -1;
+	FAILPOINT(recover_listed);
 	run_brake(r);
 	if (r->dry_run && !stop_asked())
 		return adoption_run(r);

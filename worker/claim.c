@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "failpoint.h"
 #include "handler.h"
 #include "keep.h"
 #include "log.h"
@@ -54,7 +55,7 @@ bool claim_is_idle(const struct worker *w)
 bool claim_found_nothing(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (!w->queues[i]->empty && !w->queues[i]->draining)
+		if ((!w->queues[i]->empty || w->queues[i]->unsure) && !w->queues[i]->draining)
 			return false;
 	return true;
 }
@@ -95,6 +96,7 @@ static void claim_failed(struct claim *c, const struct db_reply *reply)
 	} else {
 		q->claim_at = 0;	/* the reconnect is the pause; its reconcile finds what this claim took */
 		q->claim_errors = 0;
+		q->unsure = true;
 	}
 }
 
@@ -213,6 +215,8 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	struct queue *q = c->q;
 	uint32_t asked = q->asked;
 
+	if (FAILS_AT(claim_reply))
+		reply = db_answer_vanished(c->w->db);
 	c->w->asked -= asked;
 	q->asked = 0;
 	claim_note_time(q, clock_now() - q->asked_at);
@@ -257,7 +261,9 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 	if (q->sql[STMT_BEFORE_CLAIM] != NULL)
 		db_request_add(r, q->sql[STMT_BEFORE_CLAIM], 0, NULL, NULL);
 	db_request_add(r, q->sql[STMT_CLAIM], 3, params, NULL);
+	FAILPOINT(before_claim);
 	db_send(w->db, r);
+	FAILPOINT(after_claim);
 }
 
 /* How many more jobs may be taken on: by the handlers of this queue, of --max-jobs. */

@@ -187,6 +187,15 @@ void db_send(struct db *db, struct db_request *r)
 
 /* ---- answering ---- */
 
+const struct db_reply *db_answer_vanished(struct db *db)
+{
+	static const struct db_reply lost = { .outcome = DB_LOST };
+
+	db_doom_conn(db, NULL);
+	db_touch(db);
+	return &lost;
+}
+
 /* Take the head off the queue and answer it. The callback may send the next one or close db. */
 static void db_answer(struct db *db, enum db_outcome outcome, const struct error *error)
 {

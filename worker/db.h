@@ -85,6 +85,9 @@ size_t db_pending(const struct db *db);		/* requests sent and not answered */
 uint64_t db_reconnects(const struct db *db);
 void db_send(struct db *db, struct db_request *r);	/* takes r; only when ready */
 
+/* The answer that is given just now never came, and the connection is gone: for failpoints. */
+const struct db_reply *db_answer_vanished(struct db *db);
+
 /*
  * Deadlines: connecting (10 s), session set-up (10 s), 45 s without any answer
  * while one is due, retry. Returns when to call again (monotonic). Calls nothing

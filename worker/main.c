@@ -8,10 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "inherit.h"
 #include "checks.h"
 #include "cli.h"
 #include "daemon.h"
-#include "keep.h"
 #include "log.h"
 #include "log_syslog.h"
 #include "manage.h"
@@ -232,7 +232,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 	}
 	n = open_queues(queues, cli, set, &session, &err);
 	if (err.kind == ERR_NONE && n != 0)
-		keep_replay(set, is_spool_needed(queues, n), &session, &err);
+		inherit_at_start(set, is_spool_needed(queues, n), &session, &err);
 	wo.database = database = replay_database(&session);
 	session_close(&session);
 	if (err.kind != ERR_NONE)
@@ -270,7 +270,7 @@ static int run_in_place(struct cli *cli, const struct options *opt, const struct
 		status = EXIT_FAILED;
 	}
 	daemon_over(status);
-	if (reload_left_a_thread())
+	if (reload_left_a_thread() || inherit_left_a_thread())
 		_exit(status);	/* it uses what an exit() takes away */
 	return status;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include <jansson.h>
+#include "printed.h"
 
 static usec_t outcome_backoff(const struct job *j)
 {
@@ -95,26 +95,8 @@ void outcome_result(struct job *j)
 
 void outcome_printed(struct job *j)
 {
-	const char *data = buf_text(&j->out);
-	size_t len = j->out.len;
-
-	while (len > 0 && isspace((unsigned char)data[len - 1]))
-		len--;
-	if (j->queue->set->output == OUTPUT_TEXT) {
-		json_t *text;
-		char *dumped;
-
-		if (!outcome_is_text(j))
-			return;
-		text = json_stringn(data, len);
-		dumped = text != NULL ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
-		buf_release(&j->out);
-		buf_adds(&j->out, dumped != NULL ? dumped : "null");
-		free(dumped);
-		json_decref(text);
-	} else if (len == 0 && utf8_valid(data, j->out.len)) {
-		buf_clear(&j->out);
-		buf_adds(&j->out, "null");
-	}
+	if (!outcome_is_text(j))
+		return;
+	printed_result(&j->out, j->queue->set->output == OUTPUT_TEXT);
 	outcome_result(j);
 }

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "reconcile.h"
 #include "sqltext.h"
@@ -46,6 +47,8 @@ static void presence_registered(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
 
+	if (FAILS_AT(register_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome == DB_DONE) {
 		w->presence = PRESENT;
 		w->beat_at = clock_now() + w->set->heartbeat;
@@ -74,8 +77,10 @@ static void presence_register(struct worker *w)
 	params[4] = xasprintf("%.3f", (double)w->set->heartbeat / (double)SEC);
 	params[5] = xasprintf("%.3f", (double)w->set->worker_timeout / (double)SEC);
 	w->presence = REGISTERING;
+	FAILPOINT(before_register);
 	db_request_add(r, sqltext("workers", "register"), 6, params, NULL);
 	db_send(w->db, r);
+	FAILPOINT(after_register);
 }
 
 /* ---- beat ---- */
@@ -127,6 +132,8 @@ static void presence_left(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
 
+	if (FAILS_AT(goodbye_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome == DB_DONE && PQntuples(reply->results[0]) != 0) {
 		w->presence = GONE;
 		return;
@@ -144,8 +151,10 @@ static void presence_leave(struct worker *w)
 	char *params[] = { xstrdup(w->id) };
 
 	w->presence = LEAVING;
+	FAILPOINT(before_goodbye);
 	db_request_add(r, sqltext("workers", "unregister"), 1, params, NULL);
 	db_send(w->db, r);
+	FAILPOINT(after_goodbye);
 }
 
 usec_t presence_advance(struct worker *w, usec_t now)

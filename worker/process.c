@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "answer.h"
+#include "failpoint.h"
 #include "handler.h"
 #include "line.h"
 #include "log.h"
@@ -180,6 +181,7 @@ static void process_on_line(void *arg, const char *line, size_t len)
 	if (a.ok.at == NULL)
 		return;
 	p->answered = true;
+	FAILPOINT(child_end);
 	line_note_time(p->s->q, p->s->now > j->started_at ? p->s->now - j->started_at : 0);
 	process_drop(p, j);
 	if (jsonl_is(&a.ok, "true")) {
@@ -439,8 +441,9 @@ void process_write(struct process *p)
 
 	if (p->out.len == 0)
 		return;
-	if (!child_write(p->child, p->out.data, p->out.len))
+	if (FAILS_AT(before_start) || !child_write(p->child, p->out.data, p->out.len))
 		process_take_back(p);
+	FAILPOINT(after_start);
 	for (j = TAILQ_LAST(&p->held, jobs); p->unsent > 0; p->unsent--, j = TAILQ_PREV(j, jobs, link)) {
 		free(j->payload);
 		j->payload = NULL;

@@ -57,6 +57,7 @@ struct queue {
 	usec_t claim_at;		/* not before; 0: now */
 	unsigned claim_errors;		/* in a row; grows the pause */
 	bool empty;			/* the last claim found fewer than it asked for */
+	bool unsure;			/* the answer of a claim was lost: it may hold what nobody has seen (reconcile.c) */
 	bool hungry;			/* would claim, but other queues have all the processes */
 	usec_t asked_at;		/* when the claim under way was sent */
 	usec_t claim_took;		/* a claim's round trip, as of late; 0: not known yet */

@@ -12,6 +12,8 @@
 
 #include "adoption.h"
 #include "keep.h"
+#include "inherit.h"
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "sqltext.h"
@@ -75,6 +77,8 @@ static void rescue_reset_done(void *arg, const struct db_reply *reply)
 	struct queue *q = w->queues[w->rescue_queue];
 	int n;
 
+	if (FAILS_AT(rescue_reply))
+		reply = db_answer_vanished(w->db);
 	if (rescue_refused(w, reply, "reset")) {
 		rescue_next_queue(w);
 		return;
@@ -131,6 +135,7 @@ static void rescue_listed(void *arg, const struct db_reply *reply)
 	params[4] = xasprintf("%u", w->set->max_recoveries);
 	r = db_request_new(rescue_reset_done, w);
 	db_request_add(r, q->sql[STMT_RESET], 5, params, NULL);
+	FAILPOINT(before_rescue);
 	db_send(w->db, r);
 }
 
@@ -155,6 +160,8 @@ static void rescue_declared(void *arg, const struct db_reply *reply)
 	struct worker *w = arg;
 
 	w->rescue_queue = 0;
+	if (FAILS_AT(rescue_declared))
+		reply = db_answer_vanished(w->db);
 	if (rescue_refused(w, reply, "declare dead workers")) {
 		rescue_pass_over(w);
 		return;
@@ -182,7 +189,12 @@ usec_t rescue_advance(struct worker *w, usec_t now)
 		return USEC_NEVER;
 	if (now < w->rescue_at)
 		return w->rescue_at;
-	if (!keep_adopt(w)) {	/* a row whose result lies here is not stuck */
+	if (!w->rescue_waits)	/* a row whose result lies here is not stuck */
+		inherit_look(w);
+	w->rescue_waits = !inherit_is_idle(w);
+	if (w->rescue_waits)
+		return USEC_NEVER;
+	if (inherit_has_failed(w)) {
 		w->rescue_at = now + w->set->recover_every;
 		return w->rescue_at;
 	}

@@ -14,6 +14,7 @@
 #include "adoption.h"
 #include "batch.h"
 #include "claim.h"
+#include "failpoint.h"
 #include "keep.h"
 #include "log.h"
 #include "metrics.h"
@@ -629,6 +630,8 @@ static void write_answered(void *arg, const struct db_reply *reply)
 {
 	struct write *b = arg;
 
+	if (FAILS_AT(store_reply))
+		reply = db_answer_vanished(b->w->db);
 	if (reply->outcome == DB_DONE)
 		write_done(b, reply);
 	else if (reply->outcome == DB_LOST || pg_verdict(reply->error.sqlstate) != PG_DATA)
@@ -651,7 +654,9 @@ static void write_send(struct write *b)
 		batch_forget(b->q, r);
 	}
 	if (db_is_ready(b->w->db)) {
+		FAILPOINT(before_store);
 		db_send(b->w->db, r);
+		FAILPOINT(after_store);
 		return;
 	}
 	db_request_free(r);		/* lost meanwhile: wait for the reconnect */

@@ -11,10 +11,12 @@
 #include <string.h>
 
 #include "adoption.h"
+#include "inherit.h"
 #include "announce.h"
 #include "batch.h"
 #include "claim.h"
 #include "control.h"
+#include "failpoint.h"
 #include "flood.h"
 #include "handler.h"
 #include "http.h"
@@ -86,7 +88,7 @@ static usec_t until_settled(const struct worker *w)
 
 static enum part_state look_intake(struct worker *w)
 {
-	return claim_is_idle(w) && rescue_is_idle(w) ? PART_COMPLETED : PART_WAITING;
+	return claim_is_idle(w) && rescue_is_idle(w) && inherit_is_idle(w) ? PART_COMPLETED : PART_WAITING;
 }
 
 static usec_t until_intake(const struct worker *w)
@@ -117,6 +119,8 @@ static void release_answered(void *arg, const struct db_reply *reply)
 	struct worker *w = arg;
 
 	w->releasing--;
+	if (FAILS_AT(release_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome != DB_DONE) {
 		w->release_failed = true;
 		return;
@@ -138,7 +142,9 @@ void worker_release_all(struct worker *w)
 
 		w->releasing++;
 		db_request_add(r, w->queues[i]->sql[STMT_RELEASE_ALL], 1, params, NULL);
+		FAILPOINT(before_release);
 		db_send(w->db, r);
+		FAILPOINT(after_release);
 	}
 }
 
@@ -312,7 +318,7 @@ void worker_stop(struct worker *w, const char *reason)
 	worker_changed(w);
 }
 
-/* Batch mode: nothing runs, nothing waits, and every queue's last claim found all there was. */
+/* Batch mode: nothing runs, nothing waits, and every queue's last claim found all there was, or no other will be made. */
 static void stop_when_done(struct worker *w)
 {
 	bool idle = w->jobs_len == 0 && claim_is_idle(w) && store_is_empty(w);
@@ -323,6 +329,8 @@ static void stop_when_done(struct worker *w)
 		worker_stop(w, "max_jobs");
 	else if (w->drain && w->presence == PRESENT && claim_found_nothing(w))
 		worker_stop(w, "drained");
+	else if (w->drain && keep_is_broken(w))
+		worker_stop(w, "failed.spool");	/* nobody would wait for this worker to claim again */
 }
 
 /* ---- the one place that decides ---- */
@@ -378,6 +386,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, flood_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
 	next = usec_min(next, keep_advance(w, now));
+	next = usec_min(next, inherit_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, redis_advance(w, now));
@@ -418,7 +427,7 @@ static void on_db_ready(void *arg)
 
 	if (w->db_complained)
 		log_event(LOG_INFO, "db_back", LN("results_waiting", store_waiting(w)));
-	w->adopt_due = w->db_complained;
+	w->inherit_due = w->db_complained;
 	if (w->db_complained)
 		adoption_due_all(w);
 	w->db_complained = false;
@@ -459,7 +468,10 @@ static const struct db_events db_events = {
 
 static int worker_open(struct worker *w, struct error *err)
 {
-	struct event_config *config = event_config_new();
+	struct event_config *config;
+
+	event_set_mem_functions(xmalloc, xrealloc, free);	/* half an event is none */
+	config = event_config_new();
 
 	if (config != NULL) {
 		event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
@@ -487,6 +499,7 @@ static int worker_open(struct worker *w, struct error *err)
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
+	inherit_open(w);
 	if (keep_open(w, err) < 0 || http_open(w, err) < 0 || redis_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
@@ -502,6 +515,7 @@ static void worker_close(struct worker *w)
 	children_free(w->children);
 	db_free(w->db);
 	redis_close(w);
+	inherit_close(w);
 	keep_close(w);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);
@@ -545,9 +559,11 @@ enum exit_status worker_run(const struct settings *set, struct queue **queues, s
 		tell_started(&w);
 		worker_changed(&w);
 		event_base_dispatch(w.base);
+		FAILPOINT(before_exit);
 		flood_tell_all(&w);
 		report_shutdown(&w);
-		status = w.count.unsaved == 0 && w.jobs_len == 0 && !w.release_failed ? EXIT_DONE : EXIT_HELD;
+		status = w.count.unsaved != 0 || w.jobs_len != 0 || w.release_failed ? EXIT_HELD
+		       : strncmp(w.shutdown.reason, "failed.", 7) == 0 ? EXIT_FAILED : EXIT_DONE;
 	}
 	worker_close(&w);
 	return status;

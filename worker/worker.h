@@ -23,6 +23,7 @@ struct counters {
 /* presence.c: whether this process is registered in unstuck.workers, and under which id. */
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
+struct inherit;
 struct control;
 struct http;
 struct keep;
@@ -49,7 +50,8 @@ struct worker {
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
 	struct metrics *metrics;	/* metrics.c */
-	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
+	struct inherit *inherit;		/* inherit.c: what dead workers left */
+	bool inherit_due;			/* inherit.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
 	struct redis *redis;		/* redis.c; NULL: no redis_url */
 	struct queue **queues;		/* ours; in no order that means anything */
@@ -93,6 +95,7 @@ struct worker {
 	size_t rescue_queue;		/* queues_len: none under way */
 	uint32_t rescue_skip;		/* rows that this pass could not reset */
 	bool rescue_busy;
+	bool rescue_waits;		/* for what the dead left to be stored (inherit.c) */
 
 	/* adoption.c */
 	bool adopting;			/* a look is under way */
