@@ -121,7 +121,7 @@ static void presence_left(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
 
-	if (reply->outcome == DB_DONE && PQntuples(reply->results[0]) != 0) {
+	if (reply->outcome == DB_DONE && PQntuples(reply->results[1]) != 0) {
 		w->presence = GONE;
 		return;
 	}
@@ -135,10 +135,11 @@ static void presence_left(void *arg, const struct db_reply *reply)
 static void presence_leave(struct worker *w)
 {
 	struct db_request *r = db_request_new(presence_left, w);
-	char *params[] = { xstrdup(w->id) };
+	char *first[] = { xstrdup(w->id) }, *then[] = { xstrdup(w->id) };
 
 	w->presence = LEAVING;
-	db_request_add(r, sqltext("workers", "unregister"), 1, params, NULL);
+	db_request_add(r, sqltext("workers", "leave"), 1, first, NULL);
+	db_request_add(r, sqltext("workers", "unregister"), 1, then, NULL);
 	db_send(w->db, r);
 }
 
