@@ -24,7 +24,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo bench test check model fuzz fuzz-programs lint docs install uninstall clean help
+.PHONY: all tests deps demo bench test check chaos mutants model fuzz fuzz-programs lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@:
 
@@ -59,13 +59,18 @@ HANDLERS := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/handlers/*.c tests/han
 $(HANDLERS): $(BUILD)/%: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
-tests: $(TESTS) $(HANDLERS)
+# Libraries that tests preload into our programs, without what sanitizers would put into them.
+PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
+$(PRELOADS): $(BUILD)/%.so: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -D_GNU_SOURCE -std=gnu17 -Wall -Wextra $(if $(DEV),-Werror) -O2 -g -shared -fPIC -o $@ $<
+tests: $(TESTS) $(HANDLERS) $(PRELOADS)
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS) $(CHECK_LIBS)
-$(BUILD)/obj/tests/%.o: ALL_CPPFLAGS += -Itests/support -Iworker -Irecover -Ictl
-$(BUILD)/libsupport.a: $(call objs,tests/support)
+$(BUILD)/obj/tests/%.o: ALL_CPPFLAGS += -Itests/support -Itests/chaos -Iworker -Irecover -Ictl
+$(BUILD)/libsupport.a: $(call objs,tests/support) $(call objs,tests/chaos)
 .SECONDARY:
 
 # Deps first, then a make of its own: pkg-config is asked again.
@@ -104,6 +109,21 @@ test check:
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)
+
+# A storm of faults, and the judge (tests/it_chaos.c): the same seed, the same storm, as far as the machine allows.
+SEED    ?= 1
+SECONDS ?= 60
+LANES   ?= 8
+chaos:
+	$(call get_deps,build run test)
+	$(again) all tests
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
+		CK_RUN_CASE=storm CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) CHAOS_LANES=$(LANES) $(BUILD)/tests/it_chaos
+# MUTANT=name tries one.
+mutants:
+	$(call get_deps,build run test)
+	$(again) all tests
+	@tests/chaos/mutants/run $(BUILD) $(MUTANT)
 
 # WIDE=wide searches larger bounds too: minutes more.
 model:
@@ -169,6 +189,8 @@ help:
 	@echo "make demo       see it work on a private PostgreSQL, under a minute"
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
+	@echo "make chaos      a storm of faults and a judge, SEED=1 SECONDS=60 LANES=8 (workers)"
+	@echo "make mutants    broken programs, which that judge has to catch; minutes"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
