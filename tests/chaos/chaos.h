@@ -27,6 +27,7 @@ struct lane {			/* one worker after another, each over the same way to the datab
 	struct proc *worker;	/* NULL: none now */
 	uint64_t started;	/* of the wall clock, in microseconds, as all times here */
 	uint64_t start_at;	/* the next one */
+	bool ready;		/* the worker was seen in unstuck.workers */
 	uint64_t undo_at;	/* of the fault that it is under; 0: none */
 	enum fault under;
 };

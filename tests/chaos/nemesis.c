@@ -10,7 +10,6 @@
 
 #define MS ((uint64_t)1000)
 #define OPEN_MAX 400			/* jobs that wait: so many, and no load comes */
-#define START_TIME (250 * MS)
 
 static const struct {
 	unsigned share;
@@ -147,7 +146,7 @@ static void fault(struct chaos *c, unsigned faults)
 	if (l->worker == NULL || (l->undo_at != 0 && f != FAULT_KILL) || proxy_order(c->proxy, lane, PROXY_LOOK, NULL) == 0)
 		return;		/* one that is still waiting for the database has nothing to lose */
 	/* Starts are struck too, but not so often that nobody ever works. */
-	if (chaos_now() - l->started < START_TIME && chaos_random(c, 5) != 0)
+	if (!l->ready && chaos_random(c, 10) != 0)
 		return;
 	if (!strike(c, lane, f))
 		return;
@@ -156,6 +155,21 @@ static void fault(struct chaos *c, unsigned faults)
 		return;
 	l->under = f;
 	l->undo_at = chaos_now() + (table[f].least + chaos_random(c, table[f].most - table[f].least)) * MS;
+}
+
+static void look_who_is_ready(struct chaos *c)
+{
+	const char *pids = chaos_ask(c, "SELECT ' ' || string_agg(pid::text, ' ') || ' ' FROM unstuck.workers");
+	char pid[16];
+
+	for (int i = 0; pids != NULL && i < c->lanes_len; i++) {
+		struct lane *l = &c->lanes[i];
+
+		if (l->worker == NULL || l->ready)
+			continue;
+		snprintf(pid, sizeof pid, " %d ", (int)proc_pid(l->worker));
+		l->ready = strstr(pids, pid) != NULL;
+	}
 }
 
 static bool wants_load(struct chaos *c)
@@ -167,7 +181,7 @@ static bool wants_load(struct chaos *c)
 
 void chaos_rage(struct chaos *c, double seconds, unsigned faults)
 {
-	uint64_t end = chaos_now() + (uint64_t)(seconds * 1000) * MS, next_fault = 0, next_load = 0;
+	uint64_t end = chaos_now() + (uint64_t)(seconds * 1000) * MS, next_fault = 0, next_load = 0, next_look = 0;
 
 	for (int i = 0; i < c->lanes_len; i++)
 		c->lanes[i].start_at = 1;
@@ -176,6 +190,10 @@ void chaos_rage(struct chaos *c, double seconds, unsigned faults)
 
 		chaos_tend(c, true);
 		undo_due(c, now);
+		if (now >= next_look) {
+			look_who_is_ready(c);
+			next_look = now + 30 * MS;
+		}
 		if (now >= next_load && wants_load(c)) {
 			chaos_load(c, 1 + (int)chaos_random(c, 30));
 			next_load = now + chaos_random(c, 60) * MS;

@@ -221,6 +221,7 @@ void chaos_start(struct chaos *c, int lane, const char *const *env)
 
 	l->started = chaos_now();
 	l->start_at = 0;
+	l->ready = false;
 	l->worker = proc_start(&options, WORDS("unstuck-worker", "-c", lane_file(lane), "--log-file", test_path(story_text("lane%d.log", lane)), "run", "--wait", "1h"));
 }
 
