@@ -65,6 +65,7 @@ void chaos_start(struct chaos *c, int lane, const char *const *env);
 /* Notes how workers ended, starts those that are due. */
 void chaos_tend(struct chaos *c, bool restart);
 /* Faults from a mask (1 << FAULT_...) for so long, over a load that comes in batches. */
+unsigned chaos_faults(const char *names);	/* those that occur in a text ("kill, server crash"); NULL, "": all */
 void chaos_rage(struct chaos *c, double seconds, unsigned faults);
 
 /* Faults are over: all jobs come to an end, all workers leave, one recovery goes over what is left. */

@@ -35,6 +35,8 @@ static enum fault draw(struct chaos *c, unsigned faults)
 
 	for (f = 0; f < FAULTS; f++)
 		sum += faults & 1u << f ? table[f].share : 0;
+	if (sum == 0)
+		return FAULTS;
 	at = chaos_random(c, sum);
 	for (f = 0; f < FAULTS - 1; f++) {
 		unsigned share = faults & 1u << f ? table[f].share : 0;

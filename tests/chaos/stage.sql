@@ -43,14 +43,19 @@ CREATE TRIGGER note_claim AFTER UPDATE ON unstuck.jobs REFERENCING NEW TABLE AS 
 CREATE TRIGGER note_claim AFTER UPDATE ON work REFERENCING NEW TABLE AS changed
   FOR EACH STATEMENT EXECUTE FUNCTION chaos.note_claim();
 
--- Which process was which worker.
-CREATE TABLE chaos.lives (worker_id uuid, pid int, at timestamptz DEFAULT clock_timestamp());
+-- Which process was which worker, and whether it said goodbye or was declared dead.
+CREATE TABLE chaos.lives (worker_id uuid, pid int, at timestamptz DEFAULT clock_timestamp(), ended text);
 CREATE FUNCTION chaos.note_life() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO chaos.lives VALUES (NEW.worker_id, NEW.pid);
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO chaos.lives VALUES (NEW.worker_id, NEW.pid);
+  ELSE
+    UPDATE chaos.lives SET ended = CASE WHEN current_query() LIKE '%forgotten AS%' THEN 'goodbye' ELSE 'declared dead' END
+     WHERE worker_id = OLD.worker_id;
+  END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER note_life AFTER INSERT ON unstuck.workers FOR EACH ROW EXECUTE FUNCTION chaos.note_life();
+CREATE TRIGGER note_life AFTER INSERT OR DELETE ON unstuck.workers FOR EACH ROW EXECUTE FUNCTION chaos.note_life();
 
 -- All jobs alike, whatever their table.
 CREATE VIEW chaos.jobs AS

@@ -16,6 +16,16 @@ static const char *const fault_names[FAULTS] = {
 	[FAULT_RECOVER] = "recover besides", [FAULT_OUTCOME] = "bad outcome",
 };
 
+unsigned chaos_faults(const char *names)
+{
+	unsigned faults = 0;
+
+	for (int f = 0; f < FAULTS; f++)
+		if (names == NULL || *names == '\0' || strstr(names, fault_names[f]) != NULL)
+			faults |= 1u << f;
+	return faults;
+}
+
 /* ---- the spool ---- */
 
 static const char *spooled;	/* VALUES of the nonces in its files */

@@ -87,7 +87,7 @@ static void succeed(const struct task *t)
 	static char text[BIG + 1024];
 	unsigned char random[8];
 	char nonce[32] = "paid-";
-	int n;
+	int n = 0;
 
 	hold_terms(true);
 	if (getrandom(random, sizeof random, 0) != sizeof random)
@@ -95,7 +95,8 @@ static void succeed(const struct task *t)
 	for (size_t i = 0; i < sizeof random; i++)
 		snprintf(nonce + 5 + 2 * i, 3, "%02x", random[i]);
 	put('F', t, nonce);
-	n = snprintf(text, sizeof text, serving ? "{\"id\":\"%s\",\"ok\":true,\"result\":" : "", t->id);
+	if (serving)
+		n = snprintf(text, sizeof text, "{\"id\":\"%s\",\"ok\":true,\"result\":", t->id);
 	n += snprintf(text + n, sizeof text - (size_t)n, "{\"nonce\":\"%s\",\"more\":\"%s", nonce, mode_is(t, "bad") ? "\\u0000" : "");
 	if (mode_is(t, "big")) {
 		memset(text + n, 'x', BIG);

@@ -102,6 +102,7 @@ static int pass_on(const char *name, int fd)
 	return next(fd);
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 int fsync(int fd)
 {
 	int rc = pass_on("fsync", fd);
@@ -119,3 +120,4 @@ int fdatasync(int fd)
 		keep(fd);
 	return rc;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
