@@ -26,7 +26,7 @@ objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all man tests deps demo bench test check valgrind model fuzz fuzz-programs lint docs install uninstall clean help
+.PHONY: all man tests deps demo bench test check valgrind chaos mutants model fuzz fuzz-programs lint docs install uninstall clean help
 all: $(PROGRAMS:%=$(BUILD)/%) $(if $(SCDOC),man)
 	@:
 
@@ -90,18 +90,18 @@ $(BUILD)/obj/next/version.o: common/version.c
 $(BUILD)/next/unstuck-worker: $(BUILD)/obj/worker/main.o $(BUILD)/obj/next/version.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
-# What a test preloads into a program.
-PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
-$(PRELOADS): $(BUILD)/%.so: tests/preload/%.c
+# Libraries that tests preload into our programs, without what sanitizers would put into them.
+PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
+$(PRELOADS): $(BUILD)/%.so: %.c
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu17 -Wall -Wextra -fPIC -shared -O2 -g -o $@ $<
+	$(call say,CC,$@)$(CC) -D_GNU_SOURCE -std=gnu17 -Wall -Wextra $(if $(DEV),-Werror) -O2 -g -shared -fPIC -o $@ $<
 tests: $(TESTS) $(HANDLERS) $(PRELOADS) $(BUILD)/next/unstuck-worker
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS) $(CHECK_LIBS)
-$(BUILD)/obj/tests/%.o: ALL_CPPFLAGS += -Itests/support -Iworker -Irecover -Ictl
-$(BUILD)/libsupport.a: $(call objs,tests/support)
+$(BUILD)/obj/tests/%.o: ALL_CPPFLAGS += -Itests/support -Itests/chaos -Iworker -Irecover -Ictl
+$(BUILD)/libsupport.a: $(call objs,tests/support) $(call objs,tests/chaos)
 .SECONDARY:
 
 # Deps first, then a make of its own: pkg-config is asked again.
@@ -152,6 +152,23 @@ valgrind:
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=20 CK_EXCLUDE_TAGS=vfork TEST_PROGRAM_LIMIT=1800 \
 		TEST_UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" \
 		tests/run $(UNITS)
+
+# A storm of faults, and the judge (tests/it_chaos.c): the same seed, the same storm, as far as the machine allows.
+# FAULTS="term, server crash": only these.
+SEED    ?= 1
+SECONDS ?= 60
+LANES   ?= 8
+chaos:
+	$(call get_deps,build run test)
+	$(again) all tests
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
+		CK_RUN_CASE=storm CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) CHAOS_LANES=$(LANES) CHAOS_FAULTS="$(FAULTS)" \
+		$(BUILD)/tests/it_chaos
+# MUTANT=name tries one.
+mutants:
+	$(call get_deps,build run test)
+	$(again) all tests
+	@tests/chaos/mutants/run $(BUILD) $(MUTANT)
 
 # WIDE=wide searches larger bounds too: minutes more.
 model:
@@ -232,6 +249,9 @@ help:
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
 	@echo "make valgrind   the unit tests under memcheck, some minutes; leaks are errors"
+
+	@echo "make chaos      a storm of faults and a judge, SEED=1 SECONDS=60 LANES=8 (workers)"
+	@echo "make mutants    broken programs, which that judge has to catch; minutes"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"

@@ -30,6 +30,11 @@ UPDATE unstuck.workers AS w SET beat_at = clock_timestamp(), beat_n = w.beat_n +
  WHERE w.worker_id = $1::uuid
 RETURNING w.beat_n;
 
+-- name: leave
+-- $1 worker. In the transaction of unregister and before it: it waits for a claim that is under way on an older connection, so that
+-- unregister sees what that took. Waiting itself, it would go on with what it saw before.
+SELECT FROM unstuck.workers AS w WHERE w.worker_id = $1::uuid FOR UPDATE;
+
 -- name: unregister
 -- $1 worker. Only when nothing is left behind: a row comes back when it is gone, or was: the answer to an earlier goodbye may be lost.
 WITH gone AS (

@@ -90,6 +90,28 @@ START_TEST(a_claim_that_commits_late_is_given_back_by_an_idle_worker)
 }
 END_TEST
 
+/* A claim of an older connection commits while the worker says goodbye: that has to wait for it, and to see it. */
+START_TEST(a_claim_that_commits_during_the_goodbye_is_given_back)
+{
+	struct testdb *db = must_have_db();
+	PGconn *old = testdb_connect(db);
+
+	settings(db, "[worker]\nheartbeat = 100ms\n[queue mail]\nhandler = echo 1\n");
+	struct proc *p = must_start(NULL, "unstuck-worker");
+	must_become(db, "SELECT count(*) FROM unstuck.workers", "1", 10000);
+	PQclear(PQexec(old, "BEGIN; SELECT FROM unstuck.workers FOR KEY SHARE;"
+	               "INSERT INTO unstuck.jobs (queue, status, claim_id, worker_id, claimed_at, attempts, run_at)"
+	               " SELECT 'mail', 'PROCESSING', nextval('unstuck.claim_seq'), worker_id, now(), 1, now() FROM unstuck.workers"));
+	proc_signal(p, SIGTERM);
+	must_become(db, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'unstuck-worker' AND wait_event_type = 'Lock'", "1", 10000);
+	PQclear(PQexec(old, "COMMIT"));
+	PQfinish(old);
+	must_exit(p, 0, 10000);
+	must_equal(db, "SELECT status FROM unstuck.jobs", "PENDING");
+	must_equal(db, "SELECT count(*) FROM unstuck.workers", "0");
+}
+END_TEST
+
 START_TEST(a_killed_worker_takes_its_handlers_with_it_and_another_recovers_the_jobs)
 {
 	struct testdb *db = must_have_db();
@@ -285,6 +307,7 @@ int main(void)
 	tcase_add_test(tc, killed_backends_cost_no_job_and_store_none_twice);
 	tcase_add_test(tc, a_claim_whose_reply_was_lost_is_given_back);
 	tcase_add_test(tc, a_claim_that_commits_late_is_given_back_by_an_idle_worker);
+	tcase_add_test(tc, a_claim_that_commits_during_the_goodbye_is_given_back);
 	tcase_add_test(tc, a_stop_without_the_database_ends_in_time_and_says_what_is_open);
 	tcase_add_test(tc, a_start_waits_for_the_database_when_told_to);
 	tcase_add_test(tc, an_outage_is_no_reason_to_reset_living_workers);

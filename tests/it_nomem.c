@@ -31,7 +31,7 @@ static const char *const *const scenes[] = { enqueue, queues, replay, look, reco
 
 static struct proc *start(const char *const *argv, const char *how, unsigned long k)
 {
-	return proc_start(&(struct proc_options){ .env = WORDS(story_text("LD_PRELOAD=%s", build_path("nomem.so")),
+	return proc_start(&(struct proc_options){ .env = WORDS(story_text("LD_PRELOAD=%s", build_path("tests/preload/nomem.so")),
 	                                                       story_text("%s=%lu", how, k), story_text("NOMEM_COUNT=%s", test_path("count"))) },
 	                  argv);
 }

@@ -134,7 +134,7 @@ static void presence_left(void *arg, const struct db_reply *reply)
 
 	if (FAILS_AT(goodbye_reply))
 		reply = db_answer_vanished(w->db);
-	if (reply->outcome == DB_DONE && PQntuples(reply->results[0]) != 0) {
+	if (reply->outcome == DB_DONE && PQntuples(reply->results[1]) != 0) {
 		w->presence = GONE;
 		return;
 	}
@@ -148,11 +148,12 @@ static void presence_left(void *arg, const struct db_reply *reply)
 static void presence_leave(struct worker *w)
 {
 	struct db_request *r = db_request_new(presence_left, w);
-	char *params[] = { xstrdup(w->id) };
+	char *first[] = { xstrdup(w->id) }, *then[] = { xstrdup(w->id) };
 
 	w->presence = LEAVING;
 	FAILPOINT(before_goodbye);
-	db_request_add(r, sqltext("workers", "unregister"), 1, params, NULL);
+	db_request_add(r, sqltext("workers", "leave"), 1, first, NULL);
+	db_request_add(r, sqltext("workers", "unregister"), 1, then, NULL);
 	db_send(w->db, r);
 	FAILPOINT(after_goodbye);
 }

@@ -11,9 +11,8 @@
 #include <string.h>
 
 #include "adoption.h"
-#include "keep.h"
-#include "inherit.h"
 #include "failpoint.h"
+#include "inherit.h"
 #include "log.h"
 #include "metrics.h"
 #include "sqltext.h"

@@ -25,6 +25,7 @@
 #define SENDS_MAX 5			/* a row that is ours, and yet is not stored this often, is refused */
 #define PAUSE (100 * MSEC)		/* after a refusal that may pass; doubles */
 #define PAUSE_MAX (10 * SEC)
+#define NOT_EVERY_ROW "22012"		/* complete_all: a row was not stored */
 #define GATHER (25 * MSEC)		/* at most, and only while there is work ahead */
 
 enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
@@ -212,7 +213,8 @@ usec_t store_advance(struct worker *w, usec_t now)
 			next = usec_min(next, q->ended_at + GATHER);
 			continue;
 		}
-		while (q->ended_len != 0) {	/* one batch a kind; all in one flush */
+		/* One batch a kind; all in one flush. A send may find the connection gone: what is put back then waits. */
+		while (q->ended_len != 0 && db_is_ready(w->db)) {
 			struct write *b = store_gather(q);
 
 			q->writes++;
@@ -607,14 +609,19 @@ static void write_again(struct write *b, const struct db_reply *reply)
 /* One row alone, and the server says that its data cannot be. */
 static void write_bad_row(struct write *b, const struct db_reply *reply)
 {
-	struct job *j;
+	struct job *j = TAILQ_FIRST(&b->jobs);
 
-	if (write_has_on_success(b) && reply->failed == 1 && TAILQ_FIRST(&b->jobs)->sends == 0) {
-		TAILQ_FIRST(&b->jobs)->sends++;
+	/* Refused by the fence. The answer to this question may be lost as well, so it is asked as often as that happens. */
+	if (write_has_on_success(b) && reply->failed == 1 && strcmp(reply->error.sqlstate, NOT_EVERY_ROW) == 0) {
+		write_resend_as(b, WRITE_CLASSIFY);
+		return;
+	}
+	if (write_has_on_success(b) && reply->failed == 1 && j->sends == 0) {
+		j->sends++;
 		write_resend_as(b, WRITE_CLASSIFY);	/* perhaps it only is not ours any more */
 		return;
 	}
-	j = write_take_first(b);
+	write_take_first(b);
 	if (b->kind == WRITE_COMPLETE || b->kind == WRITE_COMPLETE_NULL) {
 		store_reject(j, reply->error.text);
 		return;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "adoption.h"
-#include "inherit.h"
 #include "announce.h"
 #include "batch.h"
 #include "claim.h"
@@ -20,6 +19,7 @@
 #include "flood.h"
 #include "handler.h"
 #include "http.h"
+#include "inherit.h"
 #include "keep.h"
 #include "live.h"
 #include "log.h"
