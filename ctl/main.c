@@ -116,6 +116,8 @@ static const struct example_row examples[] = {
 	{ "unstuckctl retry --all-failed --queue mail", "every failed job of a queue once more" },
 	{ "unstuckctl top", "watch it live; q ends it" },
 	{ "unstuckctl doctor", "what is wrong or soon will be, each with its remedy" },
+	{ "unstuckctl late", "results that came when their job had another run" },
+	{ "unstuckctl purge --older-than 30d --dry-run", "how many finished jobs would be deleted" },
 	{ "unstuckctl spool replay", "store what dead workers of this host left behind" },
 	{ .line = NULL },
 };
