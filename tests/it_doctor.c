@@ -437,6 +437,11 @@ START_TEST(a_large_table_is_left_alone_until_it_has_its_index)
 	ck_assert_ptr_nonnull(strstr(proc_out(p), "\n  no index finds the rows in PROCESSING: recover reads all of public.films; see unstuckctl doctor\n"));
 	must_sql(db, "%s", index);
 	must_find(must_doctor(db, 1), "error", "stuck", "stuck: 1 (1 timeout)", "unstuck-recover");
+	/* Another index that serves claims, while nearly all rows are ready. */
+	must_sql(db, "DROP INDEX films_id_idx; CREATE INDEX ON films (state, id)");
+	ck_assert_uint_eq(count_in(must_doctor(db, 1), "table"), 0);
+	must_sql(db, "DROP INDEX films_state_id_idx; CREATE INDEX ON films (state)");
+	must_find(must_doctor(db, 1), "warning", "table", "no index finds the rows in READY in their order", "CREATE INDEX");
 }
 END_TEST
 
