@@ -418,6 +418,33 @@ START_TEST(the_work)
 }
 END_TEST
 
+/* Neither doctor nor top reads it for what is stuck; both say what is missing. */
+START_TEST(a_large_table_is_left_alone_until_it_has_its_index)
+{
+	struct testdb *db = must_have_durable_db(true);
+	struct proc *p;
+
+	must_sql(db, "CREATE TABLE films (id bigint PRIMARY KEY, state text, at timestamptz, pad text); ALTER TABLE films ALTER pad SET STORAGE PLAIN;"
+	             "INSERT INTO films SELECT g, 'READY', now(), repeat('x', 7000) FROM generate_series(1, 1100) g;"
+	             "UPDATE films SET state = 'PROCESSING', at = now() - interval '2h' WHERE id = 7; ANALYZE films;"
+	             "CREATE INDEX ON films (id) WHERE state = 'READY'");
+	write_file("unstuck.ini", FILMS);
+	p = must_doctor(db, 1);
+	const char *index = must_find(p, "warning", "table", "no index finds the rows in PROCESSING", "CREATE INDEX");
+	if (count_in(p, NULL) != 1)
+		story_fail("found more: %s", proc_out(p));
+	p = must_run(0, NULL, "unstuckctl", "-d", db->url, "top");
+	ck_assert_ptr_nonnull(strstr(proc_out(p), "\n  no index finds the rows in PROCESSING: recover reads all of public.films; see unstuckctl doctor\n"));
+	must_sql(db, "%s", index);
+	must_find(must_doctor(db, 1), "error", "stuck", "stuck: 1 (1 timeout)", "unstuck-recover");
+	/* Another index that serves claims, while nearly all rows are ready. */
+	must_sql(db, "DROP INDEX films_id_idx; CREATE INDEX ON films (state, id)");
+	ck_assert_uint_eq(count_in(must_doctor(db, 1), "table"), 0);
+	must_sql(db, "DROP INDEX films_state_id_idx; CREATE INDEX ON films (state)");
+	must_find(must_doctor(db, 1), "warning", "table", "no index finds the rows in READY in their order", "CREATE INDEX");
+}
+END_TEST
+
 /* Every question waits for half a second only, and one that was not answered is a finding. */
 START_TEST(a_locked_table_holds_nobody_up)
 {
@@ -577,6 +604,7 @@ int main(void)
 	tcase_add_test(queues, the_table_of_a_queue);
 	tcase_add_test(queues, recover_that_would_take_a_row_too_early);
 	tcase_add_test(queues, the_remedies_for_rights_are_enough);
+	tcase_add_test(queues, a_large_table_is_left_alone_until_it_has_its_index);
 	tcase_add_test(queues, a_locked_table_holds_nobody_up);
 	tcase_add_test(work, the_work);
 	tcase_add_test(host, the_spool_is_told_without_a_database_too);
