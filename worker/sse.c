@@ -169,14 +169,16 @@ void sse_end(struct sse *s)
 {
 	static const struct log_field none[] = { { .key = NULL } };
 	struct buf line = BUF_INIT, last = BUF_INIT;
-	struct stream *t;
+	struct stream *t, *next;
 
 	sse_advance(s, clock_now());
 	log_add_json(&line, LOG_INFO, "server_shutdown", none);
 	add_event(&last, "server_shutdown", buf_text(&line));
 	write_to_all(s, last.data, last.len);
-	while ((t = LIST_FIRST(&s->streams)) != NULL)
+	for (t = LIST_FIRST(&s->streams); t != NULL; t = next) {
+		next = LIST_NEXT(t, link);
 		end_stream(t);
+	}
 	buf_release(&line);
 	buf_release(&last);
 }

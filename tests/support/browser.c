@@ -64,7 +64,9 @@ static int port_of_driver(struct proc *p)
 struct browser *browser_open(void)
 {
 	struct browser *b = story_memory(sizeof *b);
-	struct proc *driver = proc_start(NULL, WORDS("chromedriver", "--port=0"));
+	/* What it puts into a temporary directory goes with the test. */
+	const struct proc_options options = { .env = WORDS(story_text("TMPDIR=%s", test_dir())) };
+	struct proc *driver = proc_start(&options, WORDS("chromedriver", "--port=0"));
 	const char *url = story_text("http://127.0.0.1:%d/session", port_of_driver(driver));
 	json_t *session = ask(url, json_pack("{s:{s:{s:s, s:{s:s, s:s}, s:{s:s, s:[s,s,s,s,s,s,s,s,s,s,s]}}}}",
 		"capabilities", "alwaysMatch", "browserName", "chrome",
