@@ -249,6 +249,8 @@ START_TEST(each_route_answers_and_nothing_else_does)
 	ck_assert_int_eq(status(talk("GET /live HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n")), 403);
 	ck_assert_int_eq(status(talk("GET /live HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n")), 403);
 	ck_assert_int_eq(status(talk("GET /live HTTP/1.1\r\n\r\n")), 400);
+	ck_assert_int_eq(status(talk("GET /live HTTP/1.1\r\nHost:\r\n\r\n")), 403);
+	must_have(talk("GET /live HTTP/1.0\r\n\r\n"), " 200 OK\r\n");	/* a load balancer's probe */
 	must_have(talk("GET /live HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
 	          "this worker does not go by the name that the Host header has\n");
 
