@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "redis.h"
+#include "version.h"
 
 #define TELL_EVERY (1 * SEC)	/* at most, where things change */
 
@@ -59,7 +60,7 @@ static char *live_text(const struct worker *w, usec_t now)
 	if (gethostname(host, sizeof host - 1) != 0 || !utf8_valid(host, strlen(host)))
 		strcpy(host, "unknown");
 	doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:I, s:o}", "worker", w->id, "host", host, "pid", (int)getpid(),
-	                "version", UNSTUCK_VERSION, "state", worker_state_name(worker_state(w)),
+	                "version", unstuck_version, "state", worker_state_name(worker_state(w)),
 	                "at", wall_text(clock_wall(), at), "started_at", wall_text(clock_wall() - (now - w->begun_at), started),
 	                "concurrency", (int)w->set->concurrency, "running", (json_int_t)w->running, "jobs", jobs_json(w, now));
 	text = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(6));
