@@ -58,6 +58,16 @@ const struct event_row log_events[] = {
 	{ "db_lost", "info, warning", "the connection to the database is lost, and why; handlers run on" },
 	{ "db_back", "info", "it is there again" },
 
+	{ "redis_connected", "debug", "the connection to Redis is there" },
+	{ "redis_lost", "debug, warning", "it is lost, and why; the worker goes on without, queues with a rate wait" },
+	{ "redis_back", "info", "it is there again" },
+	{ "rate_held", "warning", "a queue with a rate starts nothing: Redis is away, or has lost its counts" },
+	{ "rate_resumed", "info", "it starts jobs again" },
+
+	{ "http_listening", "info", "the address of http listen is open" },
+	{ "http_public", "warning", "it can be reached from other hosts, and asks for no password" },
+	{ "http_accept_failed", "warning", "a connection could not be taken; it is tried again" },
+
 	{ "spooled", "warning", "results wait for the database and are on the disk" },
 	{ "spool_empty", "info", "the database has all of them" },
 	{ "spool_low", "warning", "little room is left for the spool: nothing is claimed" },

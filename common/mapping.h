@@ -60,6 +60,12 @@ enum statement {
 	STMT_RELEASE,		/* $1 ids, $2 claim_ids, $3 W, $4 bool[] started: -> id. Not started: attempts - 1 */
 	STMT_RELEASE_ALL,	/* $1 W: whatever it still holds in this queue, known or not -> id, claim_id */
 	STMT_CLASSIFY,		/* $1 ids, $2 claim_ids, $3 W -> id, verdict (already mine reset fenced failed cancelled missing) */
+	STMT_ADOPTABLE,		/* $1 bigint behind this late result, $2 int limit -> late (its id), id, claim_id, raw (NULL without
+				   on_success) of those that may be adopted unasked, in the order of late */
+	STMT_ADOPT,		/* $1 bigint late, $2 bool by hand -> id, result (the JSON that was stored); no row: it was not */
+	STMT_ADOPT_ALL,		/* the same, but an error (22012) in place of no row: before on_success. mapping_has() */
+	STMT_SPOIL,		/* $1 bigint late: adopting it failed for its data -> nothing. It is not tried unasked again */
+	STMT_STATUS,		/* $1 id -> status (of ours; NULL: another one), stored (as the row has it) */
 	STMT_HELD,		/* $1 W -> id, claim_id of all it holds PROCESSING in this queue (reconcile) */
 	/* recover's. */
 	STMT_STUCK,		/* $1 float8 timeout s, $2 bool ignore liveness, $3 bool list those with a live owner too,

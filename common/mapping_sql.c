@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ident.h"
+#include "late.h"
 #include "sqltext.h"
 #include "words.h"
 
 static const char *const names[STATEMENTS] = {
 	[STMT_CLAIM] = "claim", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null", [STMT_FAIL] = "fail",
 	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
-	[STMT_CLASSIFY] = "classify", [STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
+	[STMT_CLASSIFY] = "classify", [STMT_ADOPTABLE] = "adoptable", [STMT_ADOPT] = "adopt", [STMT_ADOPT_ALL] = "adopt_all", [STMT_SPOIL] = "spoil", [STMT_STATUS] = "status",
+	[STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
 	[STMT_PROCESSING] = "processing", [STMT_AGELESS] = "ageless",
 };
 
@@ -28,11 +30,11 @@ static const bool without_schema[STATEMENTS] = {
 
 /* An application's table has a claim for each row and no batches, and results go where its mapping says. */
 static const bool own_only[STATEMENTS] = { [STMT_FORGET] = true, [STMT_COMPLETE_NULL] = true };
-/* Nothing is known of the indexes of an application's table. */
-static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true };
+/* Nothing is known of the indexes of an application's table; and only there is on_success. */
+static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_ADOPT_ALL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
-static const char *const shared[] = { "late", "keep_raws", "judged", "listed", "may_reset" };
+static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "listed", "may_reset" };
 
 struct fill {
 	const struct mapping *m;
@@ -160,6 +162,40 @@ static int put_status_or_null(struct fill *f, const char *word)
 
 static int put_done_or_null(struct fill *f) { return put_status_or_null(f, f->m->q->done); }
 static int put_failed_or_null(struct fill *f) { return put_status_or_null(f, f->m->q->failed); }
+
+/* Where a late result may go: rows that wait, or are given up. */
+static int put_adoptable(struct fill *f)
+{
+	put_waiting(f);
+	if (*f->m->q->failed == '\0')
+		return 0;
+	put(f, ", ");
+	return put_failed(f);
+}
+
+static int put_as_text(struct fill *f)
+{
+	return put(f, f->m->q->output == OUTPUT_TEXT ? "true" : "false");
+}
+
+/* Only on_success needs the bytes beforehand. */
+static int put_late_raw(struct fill *f)
+{
+	return put(f, *f->m->q->on_success != '\0' ? "l.raw" : "NULL::bytea");
+}
+
+static int put_unasked(struct fill *f)
+{
+	const char *gap = "";
+
+	for (enum late_reason r = LATE_NONE + 1; r < LATE_REASONS; r++)
+		if (late_is_adopted_unasked(r)) {
+			put(f, gap);
+			put_literal(f, late_name(r));
+			gap = ", ";
+		}
+	return 0;
+}
 
 /* The version that a row has when this statement has written it. */
 static int put_xid(struct fill *f)
@@ -301,9 +337,11 @@ static const struct place {
 	const char *name;
 	int (*put)(struct fill *f);
 } places[] = {
+	{ "adoptable", put_adoptable },
 	{ "all_ready", put_all_ready },
 	{ "and_untouched", put_and_untouched },
 	{ "and_where", put_and_where },
+	{ "as_text", put_as_text },
 	{ "done", put_done },
 	{ "done_or_null", put_done_or_null },
 	{ "failed", put_failed },
@@ -311,6 +349,7 @@ static const struct place {
 	{ "failed_or_reset_to", put_failed_or_reset_to },
 	{ "id", put_id },
 	{ "id_type", put_id_type },
+	{ "late_raw", put_late_raw },
 	{ "max_attempts", put_max_attempts },
 	{ "may_fail", put_may_fail },
 	{ "order_by", put_order_by },
@@ -332,6 +371,7 @@ static const struct place {
 	{ "status_type", put_status_type },
 	{ "table", put_table },
 	{ "touched", put_touched },
+	{ "unasked", put_unasked },
 	{ "waiting", put_waiting },
 	{ "xid", put_xid },
 };

@@ -64,12 +64,17 @@ enum exit_status ctl_failed(const struct ctl *ctl)
 
 int ctl_job_id(struct ctl *ctl, const char *text)
 {
+	return ctl_id(ctl, text, "job");
+}
+
+int ctl_id(struct ctl *ctl, const char *text, const char *what)
+{
 	size_t digits = strspn(text, "0123456789");
 
 	errno = 0;
 	if (digits > 0 && text[digits] == '\0' && strtoll(text, NULL, 10) > 0 && errno == 0)
 		return 0;
-	return error_set(&ctl->err, ERR_USAGE, "\"%s\" is no job id: expected a whole number from 1", text);
+	return error_set(&ctl->err, ERR_USAGE, "\"%s\" is no %s id: expected a whole number from 1", text, what);
 }
 
 json_t *ctl_json_text(const char *text)

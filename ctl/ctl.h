@@ -33,6 +33,8 @@ struct options {
 	usec_t min_age;			/* doctor */
 	usec_t every;			/* top */
 	bool once;
+	usec_t older_than;		/* purge; USEC_NEVER: not given */
+	bool dry_run;
 };
 
 struct ctl {
@@ -51,6 +53,8 @@ enum exit_status cancel_run(struct ctl *ctl);
 enum exit_status retry_run(struct ctl *ctl);
 enum exit_status queues_run(struct ctl *ctl);
 enum exit_status workers_run(struct ctl *ctl);
+enum exit_status late_run(struct ctl *ctl);
+enum exit_status purge_run(struct ctl *ctl);
 enum exit_status spool_run(struct ctl *ctl);
 enum exit_status doctor_run(struct ctl *ctl);
 enum exit_status top_run(struct ctl *ctl);
@@ -74,5 +78,6 @@ json_t *ctl_json_text(const char *text);
 
 /* A job id of the command line, checked: digits, at least 1, fits bigint. -1: ctl->err. */
 int ctl_job_id(struct ctl *ctl, const char *text);
+int ctl_id(struct ctl *ctl, const char *text, const char *what);	/* the same of something else: "late result" */
 
 #endif

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "ident.h"
 #include "sqltext.h"
 #include "table.h"
+#include "version.h"
 
 enum need { NEED_HOST, NEED_DATABASE, NEED_SCHEMA };
 enum param { PARAM_NONE, PARAM_VERSION, PARAM_MIN_AGE };
@@ -113,9 +115,11 @@ int doctor_take(struct doctor *d, const struct error *err)
 		return error_set(&d->ctl->err, err->kind, "%s", err->text);
 	doctor_tell(d, WARNING, "could not be looked at: %s", err->text);
 	if (strcmp(state, "42501") == 0)
-		doctor_remedy(d, "GRANT unstuck_read TO \"%s\";", PQuser(d->ctl->session.conn));
-	if (strcmp(state, "57014") == 0 || strcmp(state, "55P03") == 0)
+		doctor_remedy(d, "GRANT unstuck_read TO %s;", d->user);
+	else if (strcmp(state, "57014") == 0 || strcmp(state, "55P03") == 0)
 		doctor_remedy(d, "see who holds it: SELECT * FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
+	else
+		doctor_remedy(d, "the server's log has the statement");
 	return 0;
 }
 
@@ -140,19 +144,26 @@ void doctor_tell_rows(struct doctor *d, const char *section, const char *param)
 	PQclear(res);
 }
 
-const char *doctor_config(struct doctor *d)
+char *doctor_word(const char *text)
 {
-	static char text[4096];
-	const char *path = d->ctl->settings.path;
-	size_t n;
+	struct buf b = BUF_INIT;
 
-	if (*path == '\0' || strlen(path) > 1000)
-		return "";
-	n = (size_t)snprintf(text, sizeof text, " -c '");
-	for (; *path != '\0'; path++)
-		n += (size_t)snprintf(text + n, sizeof text - n, *path == '\'' ? "'\\''" : "%c", *path);
-	snprintf(text + n, sizeof text - n, "'");
-	return text;
+	buf_addc(&b, '\'');
+	for (; *text != '\0'; text++)
+		if (*text == '\'')
+			buf_adds(&b, "'\\''");
+		else
+			buf_addc(&b, *text);
+	buf_addc(&b, '\'');
+	return buf_give(&b);
+}
+
+char *doctor_name(const char *name)
+{
+	struct buf b = BUF_INIT;
+
+	ident_quote(&b, name);
+	return buf_give(&b);
 }
 
 /* ---- the examination ---- */
@@ -167,7 +178,7 @@ static void run_sql(struct doctor *d, const struct check *c)
 		doctor_tell_rows(d, c->sql, NULL);
 		break;
 	case PARAM_VERSION:
-		doctor_tell_rows(d, c->sql, UNSTUCK_VERSION);
+		doctor_tell_rows(d, c->sql, unstuck_version);
 		break;
 	case PARAM_MIN_AGE:
 		doctor_tell_rows(d, c->sql, age);
@@ -204,7 +215,12 @@ static bool is_possible(const struct doctor *d, const struct check *c)
 
 static int connect_patiently(struct doctor *d)
 {
-	return session_connect(&d->ctl->session, d->ctl->settings.database_url, d->ctl->cli.program, &d->ctl->err) < 0 ? -1 : ctl_limit_statements(d->ctl, &d->pooled);
+	struct ctl *ctl = d->ctl;
+
+	if (session_connect(&ctl->session, ctl->settings.database_url, ctl->cli.program, &ctl->err) < 0)
+		return -1;
+	d->user = doctor_name(PQuser(ctl->session.conn));
+	return ctl_limit_statements(ctl, &d->pooled);
 }
 
 /* A database that is not there leaves what this host alone can tell, and the error. */
@@ -254,6 +270,8 @@ static void doctor_release(struct doctor *d)
 		free(d->found[i].remedy);
 	}
 	free(d->found);
+	free(d->config);
+	free(d->user);
 }
 
 /* ---- printing ---- */
@@ -287,8 +305,11 @@ static void print_json(const struct doctor *d)
 
 static void print_finding(const struct diagnosis *f, bool colour)
 {
-	printf("%s%-7s%s  %s%s%s: ", colour ? severities[f->severity].colour : "", severities[f->severity].name,
-	       colour ? "\033[0m" : "", f->check, f->queue != NULL ? ": queue " : "", f->queue != NULL ? f->queue : "");
+	printf("%s%-7s%s  %s: %s", colour ? severities[f->severity].colour : "", severities[f->severity].name,
+	       colour ? "\033[0m" : "", f->check, f->queue != NULL ? "queue " : "");
+	if (f->queue != NULL)
+		print_safe(f->queue, 0);
+	printf("%s", f->queue != NULL ? ": " : "");
 	print_safe(f->what, 0);
 	if (f->remedy != NULL) {
 		fputs("\n         -> ", stdout);
@@ -319,8 +340,11 @@ static void print_text(const struct doctor *d)
 enum exit_status doctor_run(struct ctl *ctl)
 {
 	struct doctor d = { .ctl = ctl };
+	char *path = doctor_word(ctl->settings.path);
 	bool bad;
 
+	d.config = *ctl->settings.path != '\0' ? xasprintf(" -c %s", path) : xstrdup("");
+	free(path);
 	if (find_patients(&d) == 0) {
 		examine(&d);
 		if (ctl->cli.common.json)

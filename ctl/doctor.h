@@ -38,6 +38,8 @@ struct doctor {
 	size_t patients_len;
 	const struct patient *patient;	/* the one that is looked at; NULL: none */
 	bool pooled;			/* the session may be another one for each transaction */
+	char *config;			/* " -c '/etc/unstuck/unstuck.ini'", or "": for commands in remedies */
+	char *user;			/* the database's user, quoted for SQL; NULL until connected */
 	struct diagnosis *found;
 	size_t found_len;
 };
@@ -55,8 +57,9 @@ static inline bool doctor_over(const struct doctor *d)
 {
 	return d->ctl->err.kind != ERR_NONE;
 }
-/* " -c /etc/unstuck/unstuck.ini" quoted for a shell, or "": for commands in remedies. Borrowed. */
-const char *doctor_config(struct doctor *d);
+/* As one word of a shell, or as an identifier of SQL; caller frees. */
+char *doctor_word(const char *text);
+char *doctor_name(const char *name);
 
 /* ---- the checks ---- */
 void check_spool(struct doctor *d);		/* doctor_host.c */

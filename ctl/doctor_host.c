@@ -38,11 +38,11 @@ void check_spool(struct doctor *d)
 	}
 	if (n.waiting > 0) {
 		doctor_tell(d, WARNING, "results of workers that are gone wait in %s on this host: %zu", dir, n.waiting);
-		doctor_remedy(d, "unstuckctl%s spool replay", doctor_config(d));
+		doctor_remedy(d, "unstuckctl%s spool replay", d->config);
 	}
 	if (n.damaged > 0) {
 		doctor_tell(d, WARNING, "bytes in %s are damaged, a result may be lost; stretches: %zu", dir, n.damaged);
-		doctor_remedy(d, "unstuckctl%s spool; look at the disk; remove damaged.* when they are of no more use", doctor_config(d));
+		doctor_remedy(d, "unstuckctl%s spool; look at the disk; remove damaged.* when they are of no more use", d->config);
 	}
 }
 

@@ -122,7 +122,7 @@ void check_schema(struct doctor *d)
 			return;
 		}
 		doctor_tell(d, ERROR, "%s", err.kind == ERR_SETTINGS ? "this user may not use schema unstuck" : err.text);
-		doctor_remedy(d, "GRANT unstuck_worker TO \"%s\";", PQuser(s->conn));
+		doctor_remedy(d, "GRANT unstuck_worker TO %s;", d->user);
 	} else if (s->schema_version == 0) {
 		doctor_tell(d, ERROR, "there is no schema unstuck in database %s", PQdb(s->conn));
 		doctor_remedy(d, "unstuckctl init");

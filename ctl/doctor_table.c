@@ -23,7 +23,7 @@ static void add_names(struct buf *list, char *const *names)
 		add_name(list, *names);
 }
 
-/* Every column that the mapping names. payload: empty means all, then *all. */
+/* Every column that the mapping names. */
 static void needed_columns(const struct mapping *m, struct buf *read, struct buf *written)
 {
 	array_begin(read);
@@ -67,10 +67,13 @@ static bool may_use(struct doctor *d, const struct mapping *m)
 {
 	PGresult *res = doctor_ask(d, sqltext("mapping", "table"), 2, (const char *const[]){ m->schema, m->table });
 	bool fine = res != NULL;
+	char *schema;
 
 	if (PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 3), "t") != 0) {
-		doctor_tell(d, ERROR, "user %s lacks USAGE on schema %s", PQuser(d->ctl->session.conn), m->schema);
-		doctor_remedy(d, "GRANT USAGE ON SCHEMA \"%s\" TO \"%s\";", m->schema, PQuser(d->ctl->session.conn));
+		doctor_tell(d, ERROR, "user %s lacks USAGE on schema %s", PQuser(d->ctl->session.conn), PQgetvalue(res, 0, 1));
+		schema = doctor_name(PQgetvalue(res, 0, 1));
+		doctor_remedy(d, "GRANT USAGE ON SCHEMA %s TO %s;", schema, d->user);
+		free(schema);
 		fine = false;
 	} else if (PQntuples(res) == 1) {
 		fine = table_rights(d, m, PQgetvalue(res, 0, 0));
@@ -104,7 +107,7 @@ static bool may_claim(struct doctor *d, const struct mapping *m)
 	if (strcmp(err.sqlstate, "42501") != 0)
 		return true;			/* what else is wrong with them the statements will tell */
 	doctor_tell(d, ERROR, "where and order_by read what user %s may not: %s", PQuser(d->ctl->session.conn), err.text);
-	doctor_remedy(d, "GRANT SELECT ON %s TO \"%s\";", m->source, PQuser(d->ctl->session.conn));
+	doctor_remedy(d, "GRANT SELECT ON %s TO %s;", m->source, d->user);
 	return false;
 }
 
@@ -191,22 +194,33 @@ static char *quoted_table(const struct mapping *m)
 	return buf_give(&b);
 }
 
-static double largest_id(struct doctor *d, const struct mapping *m, const char *table)
+static double largest_id(struct doctor *d, const char *table, const char *id)
 {
-	struct buf name = BUF_INIT;
-	double largest = 0;
-	PGresult *res;
-	char *sql;
+	char *sql = xasprintf("SELECT max(t.%s) FROM %s AS t", id, table);
+	PGresult *res = doctor_ask(d, sql, 0, NULL);
+	double largest = PQntuples(res) == 1 ? strtod(PQgetvalue(res, 0, 0), NULL) : 0;
 
-	ident_quote(&name, m->id);
-	sql = xasprintf("SELECT max(t.%s) FROM %s AS t", buf_text(&name), table);
-	res = doctor_ask(d, sql, 0, NULL);
-	if (PQntuples(res) == 1)
-		largest = strtod(PQgetvalue(res, 0, 0), NULL);
 	PQclear(res);
 	free(sql);
-	buf_release(&name);
 	return largest;
+}
+
+/* sequence: of the column, as a name of SQL; NULL: none. */
+static void judge_ids(struct doctor *d, const struct mapping *m, double used, double end, const char *sequence)
+{
+	char *id;
+
+	if (used <= 0.8 * end)
+		return;
+	doctor_tell(d, used > 0.95 * end ? ERROR : WARNING, "%s of %s has come to %.0f of %.0f: inserts will fail", m->id, m->source,
+	            used, end);
+	id = doctor_name(m->id);
+	if (sequence != NULL)
+		doctor_remedy(d, "ALTER TABLE %s ALTER COLUMN %s TYPE bigint; ALTER SEQUENCE %s AS bigint; (rewrites and locks the table, "
+		              "unless it is bigint already)", m->source, id, sequence);
+	else
+		doctor_remedy(d, "ALTER TABLE %s ALTER COLUMN %s TYPE bigint; (rewrites and locks the table)", m->source, id);
+	free(id);
 }
 
 /* The end is that of the column's type or of its sequence, whichever comes first. */
@@ -214,30 +228,25 @@ void check_ids(struct doctor *d, struct patient *p)
 {
 	const struct mapping *m = &p->map;
 	double end, used;
-	char *table;
-	PGresult *res;
+	char *table, *id;
+	PGresult *res = NULL;
 
 	if (!p->resolved || m->own || type_end(m->id_type) == 0)
 		return;
 	table = quoted_table(m);
+	id = doctor_name(m->id);
 	end = type_end(m->id_type);
-	used = largest_id(d, m, table);
-	res = doctor_over(d) ? NULL : doctor_ask(d, sqltext("doctor", "sequence"), 2, (const char *const[]){ table, m->id });
+	used = largest_id(d, table, id);
+	if (!doctor_over(d))
+		res = doctor_ask(d, sqltext("doctor", "sequence"), 2, (const char *const[]){ table, m->id });
 	if (PQntuples(res) == 1) {
 		double most = strtod(PQgetvalue(res, 0, 1), NULL), last = strtod(PQgetvalue(res, 0, 2), NULL);
 
 		end = most < end ? most : end;
 		used = last > used ? last : used;
 	}
-	if (used > 0.8 * end) {
-		doctor_tell(d, used > 0.95 * end ? ERROR : WARNING, "%s of %s has come to %.0f of %.0f: inserts will fail", m->id, m->source,
-		            used, end);
-		if (PQntuples(res) == 1)
-			doctor_remedy(d, "ALTER TABLE %s ALTER COLUMN \"%s\" TYPE bigint; ALTER SEQUENCE %s AS bigint; (rewrites and locks the "
-			              "table, unless it is bigint already)", table, m->id, PQgetvalue(res, 0, 0));
-		else
-			doctor_remedy(d, "ALTER TABLE %s ALTER COLUMN \"%s\" TYPE bigint; (rewrites and locks the table)", table, m->id);
-	}
+	judge_ids(d, m, used, end, PQntuples(res) == 1 ? PQgetvalue(res, 0, 0) : NULL);
 	PQclear(res);
 	free(table);
+	free(id);
 }

@@ -25,11 +25,11 @@ void check_workers(struct doctor *d)
 		doctor_tell(d, WARNING, "worker %s on %s (pid %s) is %s: silent for %s s", PQgetvalue(res, i, WORKER),
 		            PQgetvalue(res, i, HOST), PQgetvalue(res, i, PID), dead ? "dead" : "suspected dead", PQgetvalue(res, i, SILENT_S));
 		doctor_remedy(d, "look at %s; unstuck-recover%s --yes declares it dead and puts its jobs back", PQgetvalue(res, i, HOST),
-		              doctor_config(d));
+		              d->config);
 	}
 	if (n > MOST_TOLD) {
 		doctor_tell(d, WARNING, "more workers that are silent: %d", n - MOST_TOLD);
-		doctor_remedy(d, "unstuckctl%s workers", doctor_config(d));
+		doctor_remedy(d, "unstuckctl%s workers", d->config);
 	}
 	PQclear(res);
 }
@@ -51,14 +51,15 @@ static const char *nearest_queue(struct doctor *d, const char *name)
 static void tell_unserved(struct doctor *d, const char *queue, const char *number)
 {
 	const char *near = nearest_queue(d, queue);
+	char *word = doctor_word(queue);
 
 	if (near != NULL)
 		doctor_tell(d, WARNING, "queue %s has jobs waiting (%s), and neither these settings nor a worker serve it; is it %s?",
 		            queue, number, near);
 	else
 		doctor_tell(d, WARNING, "queue %s has jobs waiting (%s), and neither these settings nor a worker serve it", queue, number);
-	doctor_remedy(d, "add [queue %s] to the settings of a worker, or see unstuckctl jobs --queue '%s' and unstuckctl cancel", queue,
-	              queue);
+	doctor_remedy(d, "add [queue %s] to the settings of a worker, or see unstuckctl jobs --queue %s and unstuckctl cancel", queue, word);
+	free(word);
 }
 
 static bool is_in_settings(struct doctor *d, const char *queue)
@@ -83,12 +84,12 @@ void check_waiting(struct doctor *d)
 				tell_unserved(d, queue, number);
 		} else if (strcmp(PQgetvalue(res, i, ANY_WORKER), "t") != 0 && atoi(PQgetvalue(res, i, DUE)) > 0) {
 			doctor_tell(d, WARNING, "jobs of queue %s are due, and no worker is registered", queue);
-			doctor_remedy(d, "unstuck-worker%s run --daemon, or systemctl start unstuck-worker", doctor_config(d));
+			doctor_remedy(d, "unstuck-worker%s run --daemon, or systemctl start unstuck-worker", d->config);
 		}
 	}
 	if (told > MOST_TOLD) {
 		doctor_tell(d, WARNING, "more queues that nobody serves: %d", told - MOST_TOLD);
-		doctor_remedy(d, "unstuckctl%s queues", doctor_config(d));
+		doctor_remedy(d, "unstuckctl%s queues", d->config);
 	}
 	PQclear(res);
 }
@@ -107,6 +108,7 @@ static void tell_stuck(struct doctor *d, const struct patient *p, const PGresult
 {
 	static const char *const reasons[] = { "worker_lost", "worker_suspect", "timeout" };
 	int column = PQfnumber(res, "reason"), n = PQntuples(res);
+	char *word = doctor_word(p->set->name);
 	struct buf why = BUF_INIT;
 
 	for (size_t r = 0; r < ARRAY_SIZE(reasons); r++) {
@@ -119,8 +121,8 @@ static void tell_stuck(struct doctor *d, const struct patient *p, const PGresult
 	}
 	doctor_tell(d, ERROR, "jobs that are stuck: %s%d (%s), the oldest for %s s: %s", n > 1000 ? "more than " : "", n > 1000 ? 1000 : n,
 	            buf_text(&why), PQgetvalue(res, 0, PQfnumber(res, "age_s")), PQgetvalue(res, 0, PQfnumber(res, "observed")));
-	doctor_remedy(d, "unstuck-recover%s --dry-run '%s'; then unstuck-recover%s --yes '%s'", doctor_config(d), p->set->name,
-	              doctor_config(d), p->set->name);
+	doctor_remedy(d, "unstuck-recover%s --dry-run %s; then unstuck-recover%s --yes %s", d->config, word, d->config, word);
+	free(word);
 	buf_release(&why);
 }
 

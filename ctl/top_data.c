@@ -229,16 +229,33 @@ static void look_at_waiting(struct top_data *t, struct queue *q, json_t *o, cons
 	PQclear(res);
 }
 
-static json_t *look_at_queue(struct top_data *t, struct queue *q, const PGresult *own, json_t *stuck, json_t *alive)
+/* One look at the queues: what was asked for all of them at once, and where the jobs go. */
+struct look {
+	PGresult *waiting, *running, *workers;
+	json_t *stuck, *alive;
+};
+
+static bool is_named(const PGresult *names, const char *name)
+{
+	for (int i = 0; i < PQntuples(names); i++)
+		if (strcmp(PQgetvalue(names, i, 0), name) == 0)
+			return true;
+	return false;
+}
+
+static json_t *look_at_queue(struct top_data *t, struct queue *q, const struct look *l)
 {
 	json_t *o = json_pack("{s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:o}", "queue", ctl_json_text(q->map.q->name),
 	                      "table", ctl_json_text(q->map.source), "ready", "later", "capped", 0, "processing", "stuck",
 	                      "oldest_pending_age_s", "oldest_processing_age_s", "error", ctl_json_text(q->error));
 
-	if (q->error == NULL)
-		look_at_waiting(t, q, o, own);
-	if (q->error == NULL && t->ctl->err.kind == ERR_NONE)
-		look_at_running(t, q, o, stuck, alive);
+	if (q->error != NULL)
+		return o;
+	look_at_waiting(t, q, o, l->waiting);
+	if (q->map.own && !is_named(l->running, q->map.q->name))
+		json_object_update_new(o, json_pack("{s:i, s:i}", "processing", 0, "stuck", 0));
+	else if (t->ctl->err.kind == ERR_NONE)
+		look_at_running(t, q, o, l->stuck, l->alive);
 	return o;
 }
 
@@ -262,25 +279,23 @@ static void append_sorted(json_t *list, json_t *from)
 	for (size_t i = 0; i < n; i++)
 		json_array_append(list, all[i]);
 	free(all);
-	json_decref(from);
 }
 
-static json_t *look(struct top_data *t, const PGresult *waiting, const PGresult *workers)
+static json_t *document_of(struct top_data *t, struct look *l)
 {
-	json_t *queues = json_array(), *stuck = json_array(), *alive = json_array(), *running = json_array();
+	json_t *queues = json_array(), *running = json_array(), *document;
 	struct buf where = BUF_INIT;
 	char *at = NULL;
-	json_t *document;
 
 	for (size_t i = 0; i < t->len && t->ctl->err.kind == ERR_NONE; i++)
-		json_array_append_new(queues, look_at_queue(t, t->queues[i], waiting, stuck, alive));
-	append_sorted(running, stuck);
-	append_sorted(running, alive);
+		json_array_append_new(queues, look_at_queue(t, t->queues[i], l));
+	append_sorted(running, l->stuck);
+	append_sorted(running, l->alive);
 	if (t->ctl->err.kind == ERR_NONE)
 		session_value(&t->ctl->session, &t->ctl->err, &at, sqltext("ctl", "server_time"), 0, NULL);
 	pg_describe(&where, t->ctl->session.conn);
 	document = json_pack("{s:s?, s:s, s:o, s:o, s:o}", "at", at, "database", buf_text(&where), "queues", queues,
-	                     "workers", workers_json(workers), "running", running);
+	                     "workers", workers_json(l->workers), "running", running);
 	buf_release(&where);
 	free(at);
 	return document;
@@ -288,23 +303,26 @@ static json_t *look(struct top_data *t, const PGresult *waiting, const PGresult 
 
 json_t *top_data_look(struct top_data *t)
 {
-	struct ctl *ctl = t->ctl;
-	char most[32];
-	PGresult *waiting = NULL, *running = NULL, *workers = NULL;
+	struct session *s = &t->ctl->session;
+	struct error *err = &t->ctl->err;
+	struct look l = { .stuck = json_array(), .alive = json_array() };
 	json_t *document = NULL;
+	char most[32];
 
 	snprintf(most, sizeof most, "%d", COUNTED + 1);
-	if ((waiting = session_exec(&ctl->session, &ctl->err, sqltext("ctl", "waiting"), 1, (const char *const[]){ most })) != NULL
-	    && (running = session_exec(&ctl->session, &ctl->err, sqltext("ctl", "running_queues"), 0, NULL)) != NULL
-	    && (workers = session_exec(&ctl->session, &ctl->err, sqltext("ctl", "workers"), 0, NULL)) != NULL) {
-		find_others(t, waiting);
-		find_others(t, running);
-		document = look(t, waiting, workers);
+	if ((l.waiting = session_exec(s, err, sqltext("ctl", "waiting"), 1, (const char *const[]){ most })) != NULL
+	    && (l.running = session_exec(s, err, sqltext("ctl", "running_queues"), 0, NULL)) != NULL
+	    && (l.workers = session_exec(s, err, sqltext("ctl", "workers"), 0, NULL)) != NULL) {
+		find_others(t, l.waiting);
+		find_others(t, l.running);
+		document = document_of(t, &l);
 	}
-	PQclear(waiting);
-	PQclear(running);
-	PQclear(workers);
-	if (ctl->err.kind == ERR_NONE)
+	json_decref(l.stuck);
+	json_decref(l.alive);
+	PQclear(l.waiting);
+	PQclear(l.running);
+	PQclear(l.workers);
+	if (err->kind == ERR_NONE)
 		return document;
 	json_decref(document);
 	return NULL;

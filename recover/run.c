@@ -2,7 +2,7 @@
  * run.c - the order of a run, written once.
  *
  *   connect, lock, choose the queues, replay the spools of dead workers on this host, watch the silent workers,
- *   preview, brake, consent, declare the dead, reset
+ *   preview, brake, consent, declare the dead, reset, adopt late results
  *
  * Each step may end the run; the report then says how far it came.
  * Not here: the report itself (report_*.c), doing it again and again (schedule.c).
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "adoption.h"
 #include "confirm.h"
 #include "lock.h"
 #include "log.h"
@@ -379,7 +380,7 @@ static int run_apply(struct run *r)
 	r->applied = true;
 	reset_all(r);
 	sweep(r);
-	return r->error.kind == ERR_NONE ? 0 : -1;
+	return r->error.kind == ERR_NONE ? adoption_run(r) : -1;
 }
 
 static int run_steps(struct run *r)
@@ -399,7 +400,9 @@ static int run_steps(struct run *r)
 	if (stop_asked() || run_preview(r) < 0)
 		return r->error.kind == ERR_NONE ? 0 : -1;
 	run_brake(r);
-	if (stop_asked() || r->dry_run || r->refused)
+	if (r->dry_run && !stop_asked())
+		return adoption_run(r);
+	if (stop_asked() || r->refused)
 		return 0;
 	if (run_sums(r).planned > 0 ? !run_consent(r) : !has_yes(r))
 		return 0;

@@ -157,17 +157,17 @@ SELECT 'note' AS severity, format('worker %s on %s (pid %s) is version %s, this 
  ORDER BY w.host, w.pid LIMIT 20;
 
 -- name: durations
--- How long finished jobs of each queue took, from a sample of at most 2000 pages of either table.
+-- How long finished jobs of each queue took, from a sample of at most 500 pages of either table.
 SELECT d.queue, count(*) AS n, percentile_cont(0.99) WITHIN GROUP (ORDER BY d.took) AS p99
   FROM (SELECT j.queue, extract(epoch FROM j.finished_at - j.claimed_at)::float8 AS took
           FROM unstuck.jobs AS j
-               TABLESAMPLE SYSTEM ((SELECT least(100, 2000 * 100.0 * current_setting('block_size')::float8
+               TABLESAMPLE SYSTEM ((SELECT least(100, 500 * 100.0 * current_setting('block_size')::float8
                                                       / greatest(pg_relation_size('unstuck.jobs'), 1)))::float4)
          WHERE j.status = 'COMPLETED' AND j.claimed_at IS NOT NULL
         UNION ALL
         SELECT k.queue, extract(epoch FROM k.ended_at - k.claimed_at)::float8
           FROM unstuck.claims AS k
-               TABLESAMPLE SYSTEM ((SELECT least(100, 2000 * 100.0 * current_setting('block_size')::float8
+               TABLESAMPLE SYSTEM ((SELECT least(100, 500 * 100.0 * current_setting('block_size')::float8
                                                       / greatest(pg_relation_size('unstuck.claims'), 1)))::float4)
          WHERE k.state = 'DONE' AND k.claimed_at IS NOT NULL) AS d
  GROUP BY d.queue

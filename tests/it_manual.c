@@ -168,7 +168,7 @@ START_TEST(the_promised_events_are_there)
 END_TEST
 
 /* But not what only a build for tests looks at (failpoint.c). */
-START_TEST(all_signals_and_variables_are_in_the_pages)
+START_TEST(all_signals_routes_and_variables_are_in_the_pages)
 {
 	const char *worker, *all = "";
 
@@ -178,6 +178,7 @@ START_TEST(all_signals_and_variables_are_in_the_pages)
 	for (size_t i = 0; i < PAGES; i++)
 		all = story_text("%s%s", all, text_of(pages[i]));
 	must_have_all(worker, shell("sed -n 's/^\t{ SIG[A-Z0-9]*, .*\"\\([A-Z0-9]*\\)\" }.*/\\1/p' worker/signals.c"), "unstuck-worker");
+	must_have_all(worker, shell("sed -n 's|^\t{ \"\\(/[a-z/]*\\)\", .*|\\1|p' worker/http.c"), "unstuck-worker");
 	must_have_all(all, shell("grep -ohE '(getenv|path_in_env)\\(\"[A-Z_]+\"' $(ls common/*.c worker/*.c recover/*.c ctl/*.c | "
 	                         "grep -v /failpoint) | sed 's/.*\"\\(.*\\)\"/\\1/' | sort -u"), "any page");
 	must_have_all(text_of("unstuck-handler.7"), shell("grep -ohE '\"UNSTUCK_[A-Z_]+=%' worker/*.c | sed 's/\"\\(.*\\)=%/\\1/' | sort -u"),
@@ -196,6 +197,6 @@ int main(void)
 	tcase_add_test(tc, all_settings_are_in_the_page);
 	tcase_add_test(tc, every_event_is_in_the_table);
 	tcase_add_test(tc, the_promised_events_are_there);
-	tcase_add_test(tc, all_signals_and_variables_are_in_the_pages);
+	tcase_add_test(tc, all_signals_routes_and_variables_are_in_the_pages);
 	return check_main(s);
 }

@@ -106,7 +106,7 @@ static struct proc *start_top(struct testdb *db, const char *const *env)
 static void add_work(struct testdb *db)
 {
 	must_sql(db, "INSERT INTO unstuck.workers (worker_id, host, pid, version, state, heartbeat_s, timeout_s) VALUES"
-	             " ('" W1 "', 'one', 11, '1', 'running', 10, 60);"
+	             " ('" W1 "', 'one', 11, '1', 'running', 10, 3600);"
 	             "SELECT unstuck.enqueue('mail') FROM generate_series(1, 7); SELECT unstuck.enqueue('mail', run_at => now() + interval '1h');"
 	             "INSERT INTO unstuck.jobs (queue, status, worker_id, claimed_at) VALUES ('mail', 'PROCESSING', '" W1 "', now() - interval '65s'),"
 	             " ('mail', 'PROCESSING', '" W2 "', now() - interval '3h')");

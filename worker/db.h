@@ -73,6 +73,8 @@ struct db_events {
 /* listen: a channel to LISTEN on after each connect, or NULL. url as in settings; events is copied. Starts connecting. */
 struct db *db_new(struct event_base *base, const char *url, const char *application, const char *listen,
                   const struct db_events *events, void *arg);
+/* Another channel, before the loop runs. */
+void db_listen(struct db *db, const char *channel);
 void db_close(struct db *db);		/* unanswered requests are answered DB_LOST here; lost() is not called */
 void db_free(struct db *db);		/* closes it first; never from within a callback */
 

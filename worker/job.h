@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 #include "buf.h"
 #include "clock.h"
+#include "late.h"
 
 #define WORKER_ID_LEN 36
 typedef char worker_id[WORKER_ID_LEN + 1];	/* a uuid as text */
@@ -52,7 +53,7 @@ struct outcome {
 	struct buf result;	/* DONE: the text to store */
 	struct buf raw;		/* the handler's bytes, where they must be kept as they are */
 	char *error;		/* RETRY, FAIL, LATER: what happened; valid UTF-8 */
-	const char *late_reason;	/* with raw: bad_data, too_large; else NULL */
+	enum late_reason late_reason;	/* of raw, or of a result that came too late; else LATE_NONE */
 	usec_t delay;		/* RETRY, LATER */
 };
 

@@ -141,7 +141,7 @@ static struct spool_record record_of(const struct job *j)
 	return (struct spool_record){
 		.kind = kinds[o->kind], .started = j->started, .source = j->queue->map.source, .queue = j->queue->set->name,
 		.job_id = j->id, .claim_id = j->claim_id, .worker_id = j->worker, .attempt = (uint32_t)j->attempt,
-		.error = o->error, .reason = o->late_reason, .delay = o->delay, .at = clock_wall(),
+		.error = o->error, .reason = late_name(o->late_reason), .delay = o->delay, .at = clock_wall(),
 		.bytes = buf_text(bytes), .bytes_len = bytes->len,
 	};
 }

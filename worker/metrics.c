@@ -9,9 +9,6 @@
 const char *const final_name[FINALS] = {
 	[FINAL_COMPLETED] = "COMPLETED", [FINAL_FAILED] = "FAILED", [FINAL_CANCELLED] = "CANCELLED",
 };
-const char *const late_reason[LATE_REASONS] = {
-	"fenced", "cancelled", "failed", "missing", "bad_data", "too_large", "other",
-};
 const char *const recover_reason[RECOVER_REASONS] = { "worker_lost", "timeout", "other" };
 
 static const double job_seconds[] = { 0.005, 0.02, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400 };
@@ -102,9 +99,9 @@ void metrics_claimed(struct worker *w, usec_t took)
 	observe(&w->metrics->claim_latency, took);
 }
 
-void metrics_late(struct queue *q, const char *reason)
+void metrics_late(struct queue *q, enum late_reason reason)
 {
-	counts(q)->late[index_of(late_reason, LATE_REASONS, reason)]++;
+	counts(q)->late[reason]++;
 }
 
 void metrics_recovered(struct queue *q, const char *action, const char *reason)

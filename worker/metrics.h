@@ -7,15 +7,14 @@
 #ifndef METRICS_H
 #define METRICS_H
 
+#include "late.h"
 #include "worker.h"
 
 enum final { FINAL_COMPLETED, FINAL_FAILED, FINAL_CANCELLED, FINALS };
 extern const char *const final_name[FINALS];
 
-/* Why a result is late, why a job was recovered: words of ours, the last for what is none of them. */
-#define LATE_REASONS 7
+/* Why a job was recovered: words of ours, the last for what is none of them. */
 #define RECOVER_REASONS 3
-extern const char *const late_reason[LATE_REASONS];
 extern const char *const recover_reason[RECOVER_REASONS];
 
 struct queue_counts {
@@ -44,7 +43,7 @@ struct queue_counts *metrics_of(struct metrics *m, const char *queue);	/* made w
 void metrics_ended(struct queue *q, enum final f);	/* the database has it */
 void metrics_ran(struct queue *q, usec_t took);		/* a handler, whatever came of it */
 void metrics_claimed(struct worker *w, usec_t took);	/* a claim was answered */
-void metrics_late(struct queue *q, const char *reason);	/* bytes went to unstuck.late_results */
+void metrics_late(struct queue *q, enum late_reason reason);	/* bytes went to unstuck.late_results */
 void metrics_recovered(struct queue *q, const char *action, const char *reason);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "keep.h"
 #include "metrics.h"
+#include "version.h"
 #include "view_queues.h"
 
 #define VIEW_TRUE MINUTE		/* a reading older than this is not told */
@@ -129,8 +130,8 @@ static void put_late(struct exposition *e)
 	const struct queue_counts *c;
 
 	LIST_FOREACH(c, &e->w->metrics->queues, link)
-		for (size_t i = 0; i < LATE_REASONS; i++)
-			add_count(e, "queue", c->queue, "reason", late_reason[i], c->late[i]);
+		for (enum late_reason r = LATE_NONE + 1; r < LATE_REASONS; r++)
+			add_count(e, "queue", c->queue, "reason", late_name(r), c->late[r]);
 }
 
 static void put_job_duration(struct exposition *e)
@@ -152,7 +153,7 @@ static void put_up(struct exposition *e)
 
 static void put_build(struct exposition *e)
 {
-	add_count(e, "version", UNSTUCK_VERSION, NULL, NULL, 1);
+	add_count(e, "version", unstuck_version, NULL, NULL, 1);
 }
 
 static void put_reconnects(struct exposition *e)

@@ -50,7 +50,7 @@ void outcome_failed(struct job *j, enum outcome_kind kind, char *error)
 	j->outcome.delay = kind == OUTCOME_FAIL ? 0 : outcome_backoff(j);
 }
 
-void outcome_rejected(struct job *j, const char *reason, char *error)
+void outcome_rejected(struct job *j, enum late_reason reason, char *error)
 {
 	outcome_failed(j, OUTCOME_FAIL, error);
 	j->outcome.late_reason = reason;
@@ -60,7 +60,7 @@ void outcome_rejected(struct job *j, const char *reason, char *error)
 
 void outcome_too_large(struct job *j)
 {
-	outcome_rejected(j, "too_large", xasprintf("the output is larger than max_result (%llu bytes)",
+	outcome_rejected(j, LATE_TOO_LARGE, xasprintf("the output is larger than max_result (%llu bytes)",
 	                                           (unsigned long long)j->queue->set->max_result));
 }
 
@@ -78,7 +78,7 @@ static bool outcome_is_text(struct job *j)
 {
 	if (utf8_valid(buf_text(&j->out), j->out.len))
 		return true;
-	outcome_rejected(j, "bad_data",
+	outcome_rejected(j, LATE_BAD_DATA,
 	                 xstrdup("the output holds a NUL byte or is no valid UTF-8; JSON text was expected"));
 	return false;
 }

@@ -110,6 +110,11 @@ static void presence_beat(struct worker *w, usec_t now)
 	reconcile(w);	/* also with nothing in flight: a claim whose connection is long gone may commit at any time */
 }
 
+void presence_hurry(struct worker *w)
+{
+	w->beat_at = 0;
+}
+
 void presence_connected(struct worker *w)
 {
 	w->beat_at = 0;

@@ -69,6 +69,10 @@ struct queue {
 	/* keep.c */
 	size_t keeping;			/* outcomes that are not to be written before they are on the disk */
 
+	/* adoption.c */
+	bool adoption_due;		/* look for late results that may be adopted ... */
+	usec_t adopt_at;		/* ... not before */
+
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */
 	size_t ended_len;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adoption.h"
 #include "keep.h"
 #include "log.h"
 #include "metrics.h"
@@ -31,6 +32,7 @@ static void rescue_pass_over(struct worker *w)
 		db_request_add(r, sqltext("workers", "sweep"), 0, NULL, NULL);
 		db_send(w->db, r);
 	}
+	adoption_due_all(w);
 	w->rescue_queue = w->queues_len;
 	w->rescue_busy = false;
 	w->rescue_at = w->set->recover_every == 0 ? USEC_NEVER : clock_now() + usec_jitter(w->set->recover_every, 0.1);

@@ -11,6 +11,7 @@
 #include "keep.h"
 #include "redis.h"
 #include "state_lists.h"
+#include "version.h"
 #include "view.h"
 
 struct state {
@@ -45,11 +46,11 @@ static json_t *database_json(const struct worker *w)
 
 static json_t *redis_json(const struct worker *w)
 {
-	const char *error = redis_last_error(w);
+	const char *why = redis_last_error(w);
 
 	if (!redis_is_used(w))
 		return json_null();
-	return json_pack("{s:b, s:o}", "connected", redis_is_ready(w), "last_error", error != NULL ? state_string(error) : json_null());
+	return json_pack("{s:b, s:o}", "connected", redis_is_ready(w), "last_error", why != NULL ? state_string(why) : json_null());
 }
 
 static json_t *spool_json(const struct worker *w)
@@ -65,11 +66,12 @@ static json_t *worker_json(const struct state *s)
 	char since[WALL_TEXT_MAX], started[WALL_TEXT_MAX];
 
 	return json_pack("{s:s, s:o, s:i, s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:o, s:o, s:o}",
-		"worker_id", w->id, "host", state_string(s->host), "pid", (int)getpid(), "version", UNSTUCK_VERSION,
+		"worker_id", w->id, "host", state_string(s->host), "pid", (int)getpid(), "version", unstuck_version,
 		"state", worker_state_name(worker_state(w)), "since", wall_text(s->since, since),
 		"started_at", wall_text(s->started, started), "uptime_s", (double)(clock_wall() - s->started) / (double)SEC,
 		"concurrency", (json_int_t)w->set->concurrency, "running", (json_int_t)w->running,
-		"counters", counters_json(w), "database", database_json(w), "redis", redis_json(w), "spool", spool_json(w));
+		"counters", counters_json(w), "database", database_json(w), "redis", redis_json(w),
+		"spool", spool_json(w));
 }
 
 /* ---- the reading ---- */

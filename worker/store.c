@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adoption.h"
 #include "batch.h"
 #include "claim.h"
 #include "keep.h"
 #include "log.h"
 #include "metrics.h"
+#include "on_success.h"
 
 #define WRITE_MAX 500
 #define WRITE_BYTES (8 << 20)		/* a batch is closed once its results are larger */
@@ -257,9 +259,11 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 	char delay[USEC_TEXT_MAX];
 
 	settle_news(w, j->queue);
+	if (j->attempt > j->failures + 1)
+		adoption_due(j->queue);		/* an earlier run did not fail: it may have ended well, and too late */
 	w->count.finished++;
 	count_run(j);
-	if (j->outcome.late_reason != NULL)	/* its bytes went with it */
+	if (j->outcome.late_reason != LATE_NONE)	/* its bytes went with it */
 		metrics_late(j->queue, j->outcome.late_reason);
 	if (retried) {
 		w->count.retried++;
@@ -292,8 +296,10 @@ static void settle_late(struct worker *w, struct job *j)
 	w->count.late++;
 	metrics_late(j->queue, j->outcome.late_reason);
 	log_event(LOG_WARNING, "late_result", LS("queue", j->queue->set->name), LS("job", j->id),
-	          LN("claim", j->claim_id), LS("reason", j->outcome.late_reason),
+	          LN("claim", j->claim_id), LS("reason", late_name(j->outcome.late_reason)),
 	          LS("next", "its bytes are in unstuck.late_results"));
+	if (late_is_adopted_unasked(j->outcome.late_reason))
+		adoption_due(j->queue);
 	worker_forget_job(w, j);
 }
 
@@ -315,7 +321,7 @@ static void store_reject(struct job *j, const char *why)
 	free(j->outcome.error);
 	j->outcome.error = buf_give(&text);
 	j->outcome.kind = OUTCOME_FAIL;
-	j->outcome.late_reason = "bad_data";
+	j->outcome.late_reason = LATE_BAD_DATA;
 	buf_release(&j->outcome.raw);
 	j->outcome.raw = j->outcome.result;
 	j->outcome.result = (struct buf)BUF_INIT;
@@ -350,7 +356,7 @@ static void array_add_bytes(struct buf *b, const struct buf *raw)
 static void field_id(struct buf *b, const struct job *j) { array_add_text(b, j->id); }
 static void field_kind(struct buf *b, const struct job *j) { array_add_text(b, outcome_kind_name(j->outcome.kind)); }
 static void field_error(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.error); }
-static void field_reason(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.late_reason); }
+static void field_reason(struct buf *b, const struct job *j) { array_add_text(b, late_name(j->outcome.late_reason)); }
 static void field_started(struct buf *b, const struct job *j) { array_add_text(b, j->started ? "t" : "f"); }
 
 static void field_claim(struct buf *b, const struct job *j)
@@ -376,7 +382,7 @@ static void field_delay(struct buf *b, const struct job *j)
 
 static void field_raw(struct buf *b, const struct job *j)
 {
-	if (j->outcome.late_reason == NULL)
+	if (j->outcome.late_reason == LATE_NONE)
 		array_add_text(b, NULL);
 	else
 		array_add_bytes(b, &j->outcome.raw);
@@ -430,8 +436,6 @@ static void write_add_statement(const struct write *b, struct db_request *r, enu
 	}
 	db_request_add(r, b->q->sql[s], n, params, NULL);
 }
-
-#define JSONB_OID 3802
 
 /*
  * Fence all rows, then the user's statement for each, then commit, without a
@@ -515,9 +519,7 @@ static void row_classified(struct write *b, struct job *j, const char *verdict)
 
 		if (strcmp(verdict, "cancelled") == 0 && j->ending != ENDING_LOST)	/* then reconcile.c has counted it */
 			metrics_ended(b->q, FINAL_CANCELLED);
-		j->outcome.late_reason = strcmp(verdict, "missing") == 0 ? "missing"
-		                       : strcmp(verdict, "failed") == 0 ? "failed"
-		                       : strcmp(verdict, "cancelled") == 0 ? "cancelled" : "fenced";
+		j->outcome.late_reason = late_of_verdict(verdict);
 		write_add(late, j);
 		b->q->writes++;
 		write_send(late);
@@ -565,7 +567,7 @@ static void write_done(struct write *b, const struct db_reply *reply)
 		while (b->len != 0) {
 			struct job *j = write_take_first(b);
 
-			if (j->outcome.late_reason != NULL)
+			if (j->outcome.late_reason != LATE_NONE)
 				settle_late(b->w, j);
 			else
 				settle_fenced(b->w, j);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adoption.h"
 #include "announce.h"
 #include "batch.h"
 #include "claim.h"
@@ -37,6 +38,7 @@
 #define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
 #define HTTP_TIME (1 * SEC)		/* for the readers of the last answers and events */
 #define REDIS_TIME (1 * SEC)		/* for what is under way to Redis, and for the report again */
+#define CANCEL_CHANNEL "unstuck_cancel"	/* payload: the worker that holds what was cancelled (sql/schema.sql) */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -379,6 +381,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, redis_advance(w, now));
+	next = usec_min(next, adoption_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
 	rate_settle(w);
 	next = usec_min(next, live_advance(w, now));
@@ -416,6 +419,8 @@ static void on_db_ready(void *arg)
 	if (w->db_complained)
 		log_event(LOG_INFO, "db_back", LN("results_waiting", store_waiting(w)));
 	w->adopt_due = w->db_complained;
+	if (w->db_complained)
+		adoption_due_all(w);
 	w->db_complained = false;
 	presence_connected(w);
 	claim_wake(w, NULL);
@@ -438,8 +443,12 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 
 static void on_notified(void *arg, const char *channel, const char *payload)
 {
-	(void)channel;
-	claim_wake(arg, payload);
+	struct worker *w = arg;
+
+	if (strcmp(channel, CANCEL_CHANNEL) != 0)
+		claim_wake(w, payload);
+	else if (strcmp(payload, w->id) == 0)
+		presence_hurry(w);
 }
 
 static const struct db_events db_events = {
@@ -473,6 +482,8 @@ static int worker_open(struct worker *w, struct error *err)
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
 	               w->set->wake == WAKE_NOTIFY ? "unstuck" : NULL, &db_events, w);
+	if (w->set->wake != WAKE_POLL)
+		db_listen(w->db, CANCEL_CHANNEL);
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);

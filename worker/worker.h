@@ -94,6 +94,9 @@ struct worker {
 	uint32_t rescue_skip;		/* rows that this pass could not reset */
 	bool rescue_busy;
 
+	/* adoption.c */
+	bool adopting;			/* a look is under way */
+
 	/* worker.c */
 	struct shutdown shutdown;
 	unsigned stop_signals;
