@@ -61,10 +61,10 @@ const struct event_row log_events[] = {
 	{ "db_lost", "info, warning", "the connection to the database is lost, and why; handlers run on" },
 	{ "db_back", "info", "it is there again" },
 
-	{ "redis_connected", "debug, info", "the connection to Redis is there" },
+	{ "redis_connected", "debug", "the connection to Redis is there" },
 	{ "redis_lost", "debug, warning", "it is lost, and why; the worker goes on without, queues with a rate wait" },
-	{ "redis_back", "debug, info", "it is there again" },
-	{ "rate_held", "warning", "a queue with a rate starts nothing, because Redis cannot be asked" },
+	{ "redis_back", "info", "it is there again" },
+	{ "rate_held", "warning", "a queue with a rate starts nothing: Redis is away, or has lost its counts" },
 	{ "rate_resumed", "info", "it starts jobs again" },
 
 	{ "http_listening", "info", "the address of http listen is open" },

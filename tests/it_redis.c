@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -297,6 +299,24 @@ END_TEST
 
 /* ---- what others see ---- */
 
+/* What the worker itself tells over HTTP, on the socket "h" of the test. */
+static const char *state_told(void)
+{
+	static const char request[] = "GET /api/state HTTP/1.0\r\nHost: localhost\r\n\r\n";
+	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = "h" };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const char *text = "";
+	char part[4096];
+	ssize_t n;
+
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&un, sizeof un), 0);
+	ck_assert_int_eq(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+	while ((n = read(fd, part, sizeof part)) > 0)
+		text = story_text("%s%.*s", text, (int)n, part);
+	close(fd);
+	return text;
+}
+
 START_TEST(what_runs_is_shown_with_its_progress_and_expires)
 {
 	static const char serve[] = "read -r line; echo '{\"id\":\"1\",\"progress\":0.25}'; while [ ! -e on ]; do sleep 0.02; done; "
@@ -306,7 +326,7 @@ START_TEST(what_runs_is_shown_with_its_progress_and_expires)
 
 	db = must_have_db();
 	must_have_redis(NULL);
-	told("heartbeat = 100ms\nworker_timeout = 3s\n[queue mail]\nhandler = %s\nmode = serve\n", script("serve", serve));
+	told("heartbeat = 100ms\nworker_timeout = 3s\n[http]\nlisten = unix:%s\n[queue mail]\nhandler = %s\nmode = serve\n", test_path("h"), script("serve", serve));
 	must_sql(db, "SELECT unstuck.enqueue('mail')");
 	p = start();
 	key = story_text("unstuck:worker:%s", sql_value(db, "SELECT worker_id FROM unstuck.workers"));
@@ -317,6 +337,7 @@ START_TEST(what_runs_is_shown_with_its_progress_and_expires)
 	                          " AND now(), (e ->> 'pid')::int > 1) FROM (SELECT '%s'::jsonb AS e) x", text),
 	           "running 1 mail 1 1 t t");
 	ck_assert(atoi(redis_say("PTTL", key)) > 0 && atoi(redis_say("PTTL", key)) <= 3000);
+	must_have(state_told(), "\"redis\":{\"connected\":true,\"last_error\":null}");
 	write_file("on", "");
 	DONE("1");
 	must_happen(strstr(redis_say("GET", key), "\"jobs\":[]") != NULL, 10000);

@@ -43,7 +43,10 @@ static void on_ready(void *arg)
 	free(r->last_error);
 	r->last_error = NULL;
 	redis_describe(&where, &r->url);
-	log_event(r->lost ? LOG_INFO : LOG_DEBUG, r->lost ? "redis_back" : "redis_connected", LS("redis", buf_text(&where)));
+	if (r->lost)
+		log_event(LOG_INFO, "redis_back", LS("redis", buf_text(&where)));
+	else
+		log_event(LOG_DEBUG, "redis_connected", LS("redis", buf_text(&where)));
 	buf_release(&where);
 	r->lost = false;
 }
