@@ -156,7 +156,7 @@ START_TEST(bytes_that_are_no_result_stay_and_are_not_tried_again)
 
 	fail_as(q, key, claim, "fail");
 	for (int i = 0; i < 3; i++) {
-		late_result(q, key, claim, story_text("%d%s", i + 1, W1 + 1), "fenced", bad[i]);
+		late_result(q, key, claim, story_text("%d%s", i + 1, &W1[1]), "fenced", bad[i]);
 		must_answer(ask_refused(q, STMT_ADOPT, story_text("%d", i + 1), "f"), states[i]);
 		ask(q, STMT_SPOIL, story_text("%d", i + 1));
 	}
@@ -336,7 +336,7 @@ START_TEST(late_lists_the_newest_first_and_shows_bytes_as_they_are)
 	must_hold(proc_err(p), "no late results");
 	late_of(db, id_of(db, "FAILED"), "fenced", "'\\x7b7d'");
 	late_of(db, id_of(db, "FAILED"), "bad_data", "'\\x00ff0a41'");
-	must_sql(db, "UPDATE unstuck.late_results SET adopted_at = now() WHERE id = 1");
+	must_sql(db, "UPDATE unstuck.late_results SET adopted_at = now() WHERE id = 1; UPDATE unstuck.late_results SET received_at = now() + interval '1 h'");
 	p = must_ctl(db, 0, "late");
 	must_hold(proc_out(p), "ID QUEUE JOB REASON   BYTES RECEIVED ADOPTED\n 2 mail  2   bad_data     4       0s       -\n 1 mail  1   fenced");
 	list = json_loads(proc_out(must_ctl(db, 0, "late", "--json")), 0, NULL);
@@ -413,6 +413,11 @@ START_TEST(a_person_adopts_what_is_valid_and_hears_of_each)
 	must_hold(proc_err(p), "unstuckctl: 9: there is no such late result");
 	must_equal(db, "SELECT string_agg(coalesce(result::text, '-') || (finished_at IS NOT NULL), ' ' ORDER BY id) FROM unstuck.jobs",
 	           "{\"paid\": true}true [2]true -false");
+	/* who may only look */
+	must_sql(db, "CREATE ROLE %s_look LOGIN IN ROLE unstuck_read", db->name);
+	must_hold(proc_err(must_run(1, NULL, "unstuckctl", "-d", story_text("postgresql:///%s?host=%s&user=%s_look", db->name, server_dir(), db->name),
+	                            "late", "adopt", "4")), story_text("GRANT unstuck_worker (or, to recover, unstuck_recover) TO %s_look", db->name));
+	must_sql(db, "DROP OWNED BY %s_look; DROP ROLE %s_look", db->name, db->name);
 	/* output = text: what the handler printed is a string; what was judged a success is one already */
 	write_file("queue.ini", "[queue mail]\nhandler = cat\noutput = text\n");
 	late_of(db, id_of(db, "FAILED"), "unfinished", "'two\nlines\n'");
