@@ -105,6 +105,8 @@ __attribute__((noinline)) static pid_t launch_vfork(struct launch *l)
 
 int launch_failed(const struct launch *l, int error, struct error *err)
 {
+	if (err == NULL)
+		return -1;	/* between fork() and exec nothing may be put into words */
 	if (error == ENOEXEC)
 		return error_set(err, ERR_SYS, "%s is not executable: no #! line?", l->path);
 	if (error == ENOENT && access(l->path, F_OK) == 0)
