@@ -13,6 +13,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/http.h>
+#include <event2/http_struct.h>
 #include <event2/listener.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -309,9 +310,9 @@ static bool let_in(struct http *h, struct evhttp_request *req)
 
 	if (h->open_len > CONNECTIONS_MAX) {
 		answer_text(req, HTTP_SERVUNAVAIL, "too many connections; %d are open", CONNECTIONS_MAX);
-	} else if (host == NULL || *host == '\0') {
+	} else if (host == NULL && req->minor != 0) {	/* probes of load balancers speak 1.0 without one, browsers never */
 		answer_text(req, HTTP_BADREQUEST, "a Host header is needed");
-	} else if (!is_host_ours(h, host)) {
+	} else if (host != NULL && !is_host_ours(h, host)) {
 		answer_text(req, 403, "this worker does not go by the name that the Host header has");
 	} else if ((evhttp_request_get_command(req) & (EVHTTP_REQ_GET | EVHTTP_REQ_HEAD)) == 0) {
 		evhttp_add_header(evhttp_request_get_output_headers(req), "Allow", "GET, HEAD");

@@ -11,6 +11,7 @@
 
 #define TEXT_MAX 4000
 #define LIST_MAX 20			/* of failures and of late results */
+#define RUNNING_MAX 1000		/* of our own jobs: a pipeline may hold many more */
 
 /* ---- values ---- */
 
@@ -258,7 +259,7 @@ json_t *state_running(const struct worker *w, const struct view *v)
 	size_t len;
 
 	TAILQ_FOREACH(j, &w->jobs, all)
-		if (runs(j))
+		if (runs(j) && json_array_size(list) < RUNNING_MAX)
 			json_array_append_new(list, our_job(j, now, wall));
 	parts = view_parts(v, &len);
 	for (size_t i = 0; i < len; i++)

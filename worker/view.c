@@ -14,7 +14,8 @@
 
 #define STATEMENT_TIME "1s"
 #define IDLE_CLOSE MINUTE		/* nobody asked for so long: no connection */
-#define REST 9				/* times as long as a reading took: it has a tenth of one session at most */
+#define REST 9				/* times as long as a reading took is rested after it ... */
+#define REST_MAX (10 * SEC)		/* ... at most */
 #define SLOW_REST (5 * MINUTE)		/* for the statement of a queue that ran out of time */
 #define LIST_MAX "200"
 #define STUCK_MAX "100"
@@ -107,7 +108,9 @@ static void reading_over(struct view *v)
 	v->now = (struct reading){ .len = 0 };
 	v->at = now;
 	v->wall = clock_wall();
-	v->next_at = now + (REST * (now - v->began_at) > VIEW_FRESH ? REST * (now - v->began_at) : VIEW_FRESH);
+	v->next_at = now + VIEW_FRESH;
+	if (REST * (now - v->began_at) > VIEW_FRESH)
+		v->next_at = now + usec_min(REST * (now - v->began_at), REST_MAX);
 	v->queues = view_queues_new(v->last.parts, v->last.len, &v->queues_len);
 	set_error(v, first_error(&v->last));
 }
