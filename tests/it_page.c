@@ -16,6 +16,9 @@
 
 #define SOON 20000		/* ms: for what an event or the next question brings */
 
+#define HEADLINE "document.getElementById('headline').textContent"
+#define LINK "document.getElementById('link-text').textContent"
+
 #define DEAD "8f3b0e1c-5f7e-4f7d-8d19-08f0c1a2b3c4"	/* a worker that nobody registered */
 #define MARKUP "<img src=http://foreign.example/x.png onerror=hit=1>"
 
@@ -40,7 +43,7 @@ static struct browser *browser_at(int port)
 
 	browser_look(b, 1280, 900, false);
 	browse(b, story_text("http://127.0.0.1:%d/", port));
-	must_show(b, "document.getElementById('link-text').textContent", "Live", SOON);
+	must_show(b, LINK, "Live", SOON);
 	return b;
 }
 
@@ -62,9 +65,18 @@ static void must_be_readable(struct browser *b, const char *name)
 	}
 }
 
-#define HEADLINE "document.getElementById('headline').textContent"
-#define LINK "document.getElementById('link-text').textContent"
-#define SECTION(id) "document.getElementById('" id "').innerText"
+
+#define must_have_text(b, id, text) (story_at(__FILE__, __LINE__), section_must_have(b, id, text))
+
+static void section_must_have(struct browser *b, const char *id, const char *text)
+{
+	const char *js = story_text("document.getElementById('%s').innerText", id), *now;
+	uint64_t until = story_until(SOON);
+
+	while (strstr(now = browser_value(b, js, NULL, 0), text) == NULL)
+		if (!story_wait(until))
+			story_fail("no \"%s\" in %s: %s", text, id, now);
+}
 
 /* Every queue's numbers, from the page and from the database, in the same words. */
 static const char page_numbers[] =
@@ -109,15 +121,19 @@ static void must_have_roles(struct browser *b)
 	json_decref(tree);
 }
 
-/* Tab goes to the skip link first, which is seen then, and on; where the focus is can be seen. */
+/* Tab goes to the skip link first, which is seen then, and on; where the focus is can be seen, and what is new leaves it there. */
 static void must_work_by_keyboard(struct browser *b)
 {
 	press(b, "Tab");
 	must_show(b, "document.activeElement.className + (document.activeElement.getBoundingClientRect().left >= 0)", "skiptrue", SOON);
-	for (int i = 0; i < 2; i++) {
+	press(b, "Tab");
+	must_show(b, "document.activeElement.innerText", "Copy command", SOON);
+	must_show(b, "getComputedStyle(document.activeElement).outlineStyle", "solid", SOON);
+	for (int i = 0; i < 4; i++)
 		press(b, "Tab");
-		must_show(b, "document.activeElement !== document.body && getComputedStyle(document.activeElement).outlineStyle", "solid", SOON);
-	}
+	must_show(b, "document.activeElement.hash", "#failures", SOON);
+	page_value(b, "window.before = document.activeElement.innerText");
+	must_show(b, "before !== document.activeElement.innerText && document.activeElement.hash", "#failures", SOON);
 }
 
 /* The page asks its own origin, and only ever asks; what the browser asks itself is no request of the page. */
@@ -188,9 +204,6 @@ static const char *with_yes(const char *command)
 	return story_text("%.*s --yes", (int)(at - command), command);
 }
 
-#define must_have_text(b, id, text) \
-	ck_assert_msg(strstr(page_value(b, SECTION(id)), text) != NULL, "no \"%s\" in: %s", text, page_value(b, SECTION(id)))
-
 static void must_show_lists(struct browser *b, struct proc *worker)
 {
 	must_show(b, "document.querySelectorAll('#running-table tbody tr').length", "2", SOON);
@@ -222,14 +235,16 @@ START_TEST(the_page_shows_what_is_and_goes_with_it)
 	const char *command;
 
 	/* What is stuck, why, and what to do: the command is exactly what to type. */
-	must_work_by_keyboard(b);
 	must_show(b, HEADLINE, "2 jobs are stuck", SOON);
+	must_work_by_keyboard(b);
 	must_have_text(b, "findings", "mail: 1 job, its worker is dead; the longest for 2 h");
 	must_have_text(b, "findings", "videos: 1 job, no worker is known");
 	command = page_value(b, "document.querySelector('.command code').textContent");
 	ck_assert_ptr_nonnull(strstr(proc_out(type_command(command)), "worker_lost"));
+	page_value(b, "new MutationObserver(() => window.said = window.said || document.querySelector('.command button').textContent)"
+	              ".observe(document.querySelector('.command button'), { subtree: true, childList: true })");
 	click(b, ".command button");
-	must_show(b, "document.querySelector('.command button').textContent", "Copied", SOON);
+	must_show(b, "window.said", "Copied", SOON);
 
 	must_show(b, page_numbers, numbers_in(db), SOON);
 	must_show_lists(b, worker);
