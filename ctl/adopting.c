@@ -27,18 +27,22 @@ static void late_release(struct late *l)
 	free(l->adopted_at);
 }
 
+enum { ADOPTED_AT = 4 };	/* the column behind those */
+
 /* 1, 0 when there is none, -1. */
 static int late_read(struct ctl *ctl, struct late *l)
 {
 	PGresult *res = session_exec(&ctl->session, &ctl->err, sqltext("ctl", "late_one"), 1, &l->id);
-	char **const fields[] = { &l->queue, &l->source, &l->job, &l->reason, &l->adopted_at };
+	char **const fields[ADOPTED_AT] = { &l->queue, &l->source, &l->job, &l->reason };
 	int found;
 
 	if (res == NULL)
 		return -1;
 	found = PQntuples(res);
-	for (int i = 0; found > 0 && i < PQnfields(res); i++)
-		*fields[i] = PQgetisnull(res, 0, i) ? NULL : xstrdup(PQgetvalue(res, 0, i));
+	for (int i = 0; found > 0 && i < ADOPTED_AT; i++)
+		*fields[i] = xstrdup(PQgetvalue(res, 0, i));
+	if (found > 0 && !PQgetisnull(res, 0, ADOPTED_AT))
+		l->adopted_at = xstrdup(PQgetvalue(res, 0, ADOPTED_AT));
 	PQclear(res);
 	return found;
 }

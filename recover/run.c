@@ -98,6 +98,8 @@ static int run_connect(struct run *r)
 	if (session_open(&r->session, r->ask->settings->database_url, "unstuck-recover", &r->error) < 0)
 		return -1;
 	r->connected = true;
+	if (r->told_away)
+		log_event(LOG_INFO, "db_back");
 	PQsetNoticeProcessor(r->session.conn, drop_notice, NULL);
 	if (stop_watch(r->session.conn, &r->error) < 0)
 		return -1;

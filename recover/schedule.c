@@ -40,8 +40,6 @@ static bool round_run(const struct recover *ask, bool first, bool *away, enum ex
 	r.told_away = *away;
 	*status = run_recover(&r);
 	begun = r.targets.len > 0 || r.locked || r.stopped;
-	if (*away && r.connected)
-		log_event(LOG_INFO, "db_back");
 	*away = r.error.kind == ERR_NO_DB && !r.stopped;
 	log_round(&r);
 	finish_print(&r);

@@ -538,7 +538,7 @@ START_TEST(recover_adopts_with_its_role_and_tells_beforehand)
 	p = must_run(0, NULL, "unstuck-recover", "-d", url, "-c", "queue.ini", "--dry-run");
 	must_hold(proc_err(p), "queue mail: 1 late result of jobs that do not run would be adopted (unstuckctl late)");
 	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'FAILED'", "2");
-	p = must_run(0, NULL, "unstuck-recover", "-d", url, "-c", "queue.ini");
+	must_run(0, NULL, "unstuck-recover", "-d", url, "-c", "queue.ini");
 	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'FAILED'", "2");
 	p = must_run(0, NULL, "unstuck-recover", "-d", url, "-c", "queue.ini", "--yes");
 	must_hold(proc_err(p), "queue mail: 1 late result adopted: its job is COMPLETED");

@@ -64,6 +64,14 @@ static void look_next(struct look *l)
 		look_over(l);
 }
 
+/* Missing rights, say: with every look the same. */
+static void tell_failed(struct queue *q, const struct error *why)
+{
+	log_event(q->adopt_told ? LOG_DEBUG : LOG_WARNING, "adopt_failed", LS("queue", q->set->name), LS("error", why->text),
+	          LS("next", "tried again, and not told again, when recover_every comes round"));
+	q->adopt_told = true;
+}
+
 /* ---- one ---- */
 
 static void adopting_free(struct adopting *a)
@@ -112,15 +120,17 @@ static void adopting_answered(void *arg, const struct db_reply *reply)
 	struct adopting *a = arg;
 	struct look *l = a->look;
 
-	if (was_adopted(l->q, reply))
+	if (was_adopted(l->q, reply)) {
+		l->q->adopt_told = false;
 		log_event(LOG_INFO, "late_adopted", LS("queue", l->q->set->name), LS("job", a->job), LS("late", a->late));
-	else if (reply->outcome == DB_LOST)
+	} else if (reply->outcome == DB_LOST) {
 		adoption_due(l->q);		/* whether it was or not: a second try changes nothing */
-	else if (!was_fenced(l->q, reply) && adopt_is_refusal(reply->error.sqlstate))
-		spoil(a, reply->error.text);
-	else if (!was_fenced(l->q, reply))
-		log_event(LOG_WARNING, "adopt_failed", LS("queue", l->q->set->name), LS("job", a->job), LS("late", a->late),
-		          LS("error", reply->error.text), LS("next", "again when recover_every comes round"));
+	} else if (!was_fenced(l->q, reply)) {
+		if (adopt_is_refusal(reply->error.sqlstate))
+			spoil(a, reply->error.text);
+		else
+			tell_failed(l->q, &reply->error);
+	}
 	adopting_free(a);
 	l->under_way--;
 	look_next(l);
@@ -182,8 +192,7 @@ static void look_listed(void *arg, const struct db_reply *reply)
 	int n = 0;
 
 	if (reply->outcome == DB_REFUSED)
-		log_event(LOG_WARNING, "adopt_failed", LS("queue", l->q->set->name), LS("error", reply->error.text),
-		          LS("next", "again when recover_every comes round"));
+		tell_failed(l->q, &reply->error);
 	else if (reply->outcome == DB_LOST)
 		adoption_due(l->q);
 	else if (look_may_go_on(l))

@@ -73,6 +73,7 @@ struct queue {
 	/* adoption.c */
 	bool adoption_due;		/* look for late results that may be adopted ... */
 	usec_t adopt_at;		/* ... not before */
+	bool adopt_told;		/* that it cannot: once, until it can again */
 
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */
