@@ -145,13 +145,13 @@ test check:
 		tests/run $(TESTS)
 
 # The units under memcheck. Where vfork() is only a fork() some cannot run: they have that tag.
-UNITS := $(filter $(BUILD)/tests/test_%,$(TESTS))
+UNIT_TESTS := $(filter $(BUILD)/tests/test_%,$(TESTS))
 valgrind:
 	$(call get_deps,build run test mem)
-	$(again) $(UNITS) $(HANDLERS)
+	$(again) $(UNIT_TESTS) $(HANDLERS)
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=20 CK_EXCLUDE_TAGS=vfork TEST_PROGRAM_LIMIT=1800 \
 		TEST_UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" \
-		tests/run $(UNITS)
+		tests/run $(UNIT_TESTS)
 
 # A storm of faults, and the judge (tests/it_chaos.c): the same seed, the same storm, as far as the machine allows.
 # FAULTS="term, server crash": only these.

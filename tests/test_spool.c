@@ -657,7 +657,7 @@ START_TEST(a_real_full_disk)
 
 	mkdir(dir, 0700);
 	/* In a mount table of this test's own: nothing of it is left, however the test ends. */
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700") < 0) {
 		printf("skipped: a full disk (cannot mount: %s)\n", strerror(errno));
 		return;
