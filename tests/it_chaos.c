@@ -2,7 +2,7 @@
  * it_chaos.c - the promises under faults, judged from outside: a storm drawn from a seed, and the scenes in which a
  * worker that breaks one promise is sure to be caught (tests/chaos/mutants).
  *
- * CHAOS_SEED, CHAOS_SECONDS, CHAOS_LANES (workers) and CHAOS_FAULTS (names as in the figures, by default all) are those of the storm.
+ * CHAOS_SEED, CHAOS_SECONDS, CHAOS_LANES (workers), CHAOS_BEAT (heartbeat in ms, by default 100: a worker is watched for two) and CHAOS_FAULTS (names as in the figures, by default all) are those of the storm.
  */
 #include <stdio.h>
 #include <sys/stat.h>

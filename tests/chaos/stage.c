@@ -106,12 +106,19 @@ static const char *lane_file(int lane)
 	return test_path(story_text("lane%d.ini", lane));
 }
 
+static unsigned beat_ms(void)
+{
+	const char *text = getenv("CHAOS_BEAT");
+
+	return text != NULL && atoi(text) > 0 ? (unsigned)atoi(text) : 100;
+}
+
 static void write_settings(const struct chaos *c, int lane, const char *host, const char *limit, const char *extra)
 {
 	const char *text = story_text("[unstuck]\ndatabase_url = postgresql:///%s?host=%s&port=5432&user=postgres\n"
-	                              "[worker]\nconcurrency = 6\npoll_interval = 100ms\nheartbeat = 100ms\nworker_timeout = 400ms\n"
-	                              "recover_every = 300ms\ngraceful_timeout = 1s\nforce_delay = 1s\nspool_dir = %s\n%s"
-	                              "[recover]\nmax_recoveries = 1000000\n", c->db->name, host, test_path("spool"), extra);
+	                              "[worker]\nconcurrency = 6\npoll_interval = 100ms\nheartbeat = %ums\nworker_timeout = %ums\n"
+	                              "recover_every = 300ms\ngraceful_timeout = 1s\nforce_delay = 30s\nspool_dir = %s\n%s"
+	                              "[recover]\nmax_recoveries = 1000000\n", c->db->name, host, beat_ms(), 4 * beat_ms(), test_path("spool"), extra);
 
 	for (int i = 0; i < QUEUES; i++)
 		text = story_text("%s%s", text, queue_section(i, c->log, limit));
