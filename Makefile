@@ -1,13 +1,14 @@
 # Unstuck: make, make demo, make test, make install; make help names all. Switches: V=1 shows
-# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side.
+# commands, DEV=1 makes warnings errors, SAN=address,undefined and CC=clang build side by side; FAIL=1 is the build that
+# tests make fail at will (common/failpoint.h).
 
 VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
-BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(findstring clang,$(CC)),/clang)
+BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(FAIL),/fail)$(if $(findstring clang,$(CC)),/clang)
 
-PKGS     := libpq libevent_core jansson inih smartcols
+PKGS     := libpq libevent_core libevent_extra jansson inih smartcols hiredis
 CFLAGS   ?= -O2 -g
-ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
+ALL_CPPFLAGS = -D_GNU_SOURCE -DUNSTUCK_VERSION='"$(VERSION)"' $(if $(FAIL),-DUNSTUCK_FAILPOINTS) -Icommon -I$(BUILD)/gen $(PKG_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
              -fno-common -fstack-protector-strong -MMD -MP $(if $(DEV),-Werror) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(CFLAGS)
@@ -20,12 +21,13 @@ CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
 need_pkgs  = $(if $(PKG_LIBS),,$(error missing packages: $(PKGS) or pkg-config itself; run make deps))
 
 PROGRAMS := unstuck-worker unstuck-recover unstuckctl
+SCDOC    := $(shell command -v scdoc 2>/dev/null)
 objs      = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 lib_objs  = $(filter-out %/main.o,$(call objs,$(1)))
 say       = $(if $(V),,@echo "  $(1) $(2)";)
 
-.PHONY: all tests deps demo bench test check chaos mutants model fuzz fuzz-programs lint docs install uninstall clean help
-all: $(PROGRAMS:%=$(BUILD)/%)
+.PHONY: all man tests deps demo bench test check valgrind chaos mutants model fuzz fuzz-programs lint docs install uninstall clean help
+all: $(PROGRAMS:%=$(BUILD)/%) $(if $(SCDOC),man)
 	@:
 
 $(BUILD)/unstuck-worker:  $(BUILD)/obj/worker/main.o  $(BUILD)/libworker.a  $(BUILD)/libcommon.a
@@ -35,7 +37,7 @@ $(PROGRAMS:%=$(BUILD)/%):
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 $(BUILD)/libcommon.a: $(call objs,common) $(BUILD)/obj/gen/sqltext.o
-$(BUILD)/libworker.a: $(call lib_objs,worker)
+$(BUILD)/libworker.a: $(call lib_objs,worker) $(BUILD)/obj/gen/page.o
 $(BUILD)/librecover.a: $(call lib_objs,recover)
 $(BUILD)/libctl.a: $(call lib_objs,ctl)
 $(BUILD)/lib%.a:
@@ -44,6 +46,10 @@ $(BUILD)/lib%.a:
 $(BUILD)/gen/sqltext.c: sql/embed.awk $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)awk -f sql/embed.awk $(wildcard sql/*.sql) > $@.new && mv $@.new $@
+$(BUILD)/gen/page.c: worker/embed.sh worker/page.html
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)worker/embed.sh worker/page.html > $@.new && mv $@.new $@
+$(BUILD)/obj/gen/page.o: ALL_CPPFLAGS += -Iworker
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
@@ -52,6 +58,24 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
+# docs/man/NAME.SECTION.scd, filled with the tables by the program whose page it is, or by any: see scripts/print_manual.c.
+PAGES    := $(patsubst docs/man/%.scd,$(BUILD)/man/%,$(wildcard docs/man/*.scd))
+PRINTERS := $(PROGRAMS:%=$(BUILD)/man/print-%)
+printer   = $(BUILD)/man/print-$(if $(filter $*,$(PROGRAMS:%=%.1)),$(basename $*),unstuckctl)
+need_scdoc = $(if $(SCDOC),,$(error the manual needs scdoc; run make deps))
+man: $(PAGES)
+	@:
+$(BUILD)/man/print-unstuck-worker:  $(BUILD)/obj/worker/main.o  $(BUILD)/libworker.a
+$(BUILD)/man/print-unstuck-recover: $(BUILD)/obj/recover/main.o $(BUILD)/librecover.a
+$(BUILD)/man/print-unstuckctl:      $(BUILD)/obj/ctl/main.o     $(BUILD)/libctl.a
+$(PRINTERS): $(BUILD)/man/print-%: $(BUILD)/obj/scripts/print_manual.o $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--wrap=cli_parse -o $@ \
+		$(filter %.o,$^) $(filter-out %/libcommon.a,$(filter %.a,$^)) $(BUILD)/libcommon.a $(PKG_LIBS) $(LDLIBS)
+$(PAGES): $(BUILD)/man/%: docs/man/%.scd scripts/man.awk $(PRINTERS)
+	$(need_scdoc)
+	$(call say,MAN,$@)$(printer) $< > $@.scd && scdoc < $@.scd > $@.roff && awk -f scripts/man.awk $@.roff > $@.new && mv $@.new $@
+
 # Tests: tests/test_x.c (units) and tests/it_x.c (stories), each one Check program.
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c tests/it_*.c))
 # What tests give work to: the example in C, and handlers of their own.
@@ -59,12 +83,19 @@ HANDLERS := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/handlers/*.c tests/han
 $(HANDLERS): $(BUILD)/%: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+# The worker of another version, for the test of an update.
+$(BUILD)/obj/next/version.o: common/version.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(ALL_CPPFLAGS) -UUNSTUCK_VERSION -DUNSTUCK_VERSION='"$(VERSION)+next"' $(ALL_CFLAGS) -c -o $@ $<
+$(BUILD)/next/unstuck-worker: $(BUILD)/obj/worker/main.o $(BUILD)/obj/next/version.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 # Libraries that tests preload into our programs, without what sanitizers would put into them.
 PRELOADS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/preload/*.c))
 $(PRELOADS): $(BUILD)/%.so: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) -D_GNU_SOURCE -std=gnu17 -Wall -Wextra $(if $(DEV),-Werror) -O2 -g -shared -fPIC -o $@ $<
-tests: $(TESTS) $(HANDLERS) $(PRELOADS)
+tests: $(TESTS) $(HANDLERS) $(PRELOADS) $(BUILD)/next/unstuck-worker
 	@:
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libworker.a $(BUILD)/librecover.a $(BUILD)/libctl.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
@@ -77,6 +108,8 @@ $(BUILD)/libsupport.a: $(call objs,tests/support) $(call objs,tests/chaos)
 DEPS     ?= yes
 jobs      = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 again     = +@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD)
+# The programs that a test can make fail at each step.
+build_fail = +@$(MAKE) --no-print-directory $(jobs) FAIL=1 BUILD=$(BUILD)/fail all
 get_deps  = @$(if $(filter no,$(DEPS)),true,scripts/deps.sh $(1))
 
 deps:
@@ -104,11 +137,21 @@ bench:
 
 # Sanitizers make all slower, and a finding has to end a program with a status that no test expects.
 test check:
-	$(call get_deps,build run test)
+	$(call get_deps,build man run test)
 	$(again) all tests
+	$(build_fail)
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)
+
+# The units under memcheck. Where vfork() is only a fork() some cannot run: they have that tag.
+UNITS := $(filter $(BUILD)/tests/test_%,$(TESTS))
+valgrind:
+	$(call get_deps,build run test mem)
+	$(again) $(UNITS) $(HANDLERS)
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=20 CK_EXCLUDE_TAGS=vfork TEST_PROGRAM_LIMIT=1800 \
+		TEST_UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" \
+		tests/run $(UNITS)
 
 # A storm of faults, and the judge (tests/it_chaos.c): the same seed, the same storm, as far as the machine allows.
 # FAULTS="term, server crash": only these. BEAT: the heartbeat in milliseconds.
@@ -153,14 +196,20 @@ lint:
 
 $(BUILD)/print_settings: $(BUILD)/obj/scripts/print_settings.o $(BUILD)/libcommon.a
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
-docs: $(BUILD)/print_settings
+$(BUILD)/print_metrics: $(BUILD)/obj/scripts/print_metrics.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+$(BUILD)/obj/scripts/print_metrics.o: ALL_CPPFLAGS += -Iworker
+docs: $(BUILD)/print_settings $(BUILD)/print_metrics
 	$(BUILD)/print_settings > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+	$(BUILD)/print_metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
 # What is installed where; the files of the schedulers name the programs by their full path.
 BIN      = $(DESTDIR)$(PREFIX)/bin
 SHARE    = $(DESTDIR)$(PREFIX)/share/unstuck
 DOC      = $(DESTDIR)$(PREFIX)/share/doc/unstuck
 LIB      = $(DESTDIR)$(PREFIX)/lib
+MAN      = $(DESTDIR)$(PREFIX)/share/man
+COMPLETE = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 SCHED   := $(filter-out %.c %.h %.service %.timer,$(wildcard cron/* worker/*.conf))
 UNITS   := $(wildcard cron/*.service cron/*.timer worker/*.service)
 install: all
@@ -177,9 +226,17 @@ install: all
 	done
 	install -m 644 worker/unstuck.sysusers $(LIB)/sysusers.d/unstuck.conf
 	install -m 644 worker/unstuck.tmpfiles $(LIB)/tmpfiles.d/unstuck.conf
-	install -m 644 $(wildcard README.md docs/*.md) $(DOC)
+	install -m 644 $(wildcard README.md docs/*.md docs/*.json docs/*.yml) $(DOC)
+	install -d $(COMPLETE)
+	for program in $(PROGRAMS); do install -m 644 scripts/completion.bash $(COMPLETE)/$$program || exit 1; done
+ifneq ($(SCDOC),)
+	for page in $(PAGES); do install -D -m 644 $$page $(MAN)/man$${page##*.}/$${page##*/} || exit 1; done
+else
+	@echo "the manual is left out: it needs scdoc, which make deps installs"
+endif
 uninstall:
-	rm -f $(PROGRAMS:%=$(BIN)/%)
+	rm -f $(PROGRAMS:%=$(BIN)/%) $(PROGRAMS:%=$(COMPLETE)/%)
+	for page in $(PAGES); do rm -f $(MAN)/man$${page##*.}/$${page##*/}; done
 	rm -f $(addprefix $(LIB)/systemd/system/,$(notdir $(UNITS)))
 	rm -f $(LIB)/sysusers.d/unstuck.conf $(LIB)/tmpfiles.d/unstuck.conf
 	rm -rf $(SHARE) $(DOC)
@@ -192,13 +249,16 @@ help:
 	@echo "make demo       see it work on a private PostgreSQL, under a minute"
 	@echo "make bench      measure it against the floor, under ten minutes; WORK=a runs that work alone"
 	@echo "make test       build and run all tests (make check is the same)"
+	@echo "make valgrind   the unit tests under memcheck, some minutes; leaks are errors"
+
 	@echo "make chaos      a storm of faults and a judge, SEED=1 SECONDS=60 LANES=8 (workers)"
 	@echo "make mutants    broken programs, which that judge has to catch; minutes"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"
 	@echo "make deps       install what packages.txt lists (Debian and its relatives)"
 	@echo "make lint       clang-tidy, shellcheck, and who may include whom"
-	@echo "make docs       write docs/settings.md from the table of settings"
+	@echo "make man        the manual pages, into build/man/; make does it too where scdoc is there"
+	@echo "make docs       write docs/settings.md and docs/metrics.md from their tables"
 	@echo "make install    to \$$(DESTDIR)\$$(PREFIX), $(PREFIX) by default; make uninstall takes it away"
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,8 +1,9 @@
 /*
  * cli.c - the words of the command line, driven by the option tables.
  *
- * Lives here: finding the subcommand, feeding getopt_long, the complaints.
- * Not here:   --help (cli_help.c), what the options mean (each program).
+ * Lives here: finding the subcommand, taking the values, the complaints.
+ * Not here:   tables for getopt_long (cli_table.c), --help (cli_help.c), completion (cli_complete.c), what the
+ *             options mean (each program).
  *
  * Two passes. The first knows the options of all commands, so that it can tell
  * an option's argument from the first word, which may be a command. The second
@@ -10,6 +11,7 @@
  */
 #include <assert.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,34 +22,14 @@
 #include "cli_rows.h"
 #include "clock.h"
 #include "setting.h"
+#include "version.h"
 #include "words.h"
-
-const struct option_row cli_common_rows[] = {
-	{ .name = "config", .letter = 'c', .kind = OPT_TEXT, .arg = "FILE",
-	  .help = "settings file (default $UNSTUCK_CONFIG, ./unstuck.ini, /etc/unstuck/unstuck.ini)" },
-	{ .name = "database-url", .letter = 'd', .kind = OPT_SETTING, .arg = "URL", .key = "unstuck.database_url",
-	  .help = "the database (default $DATABASE_URL, the settings, then libpq's own variables and files)" },
-	{ .name = "verbose", .letter = 'v', .kind = OPT_FLAG, .help = "say more; twice for still more" },
-	{ .name = "quiet", .letter = 'q', .kind = OPT_FLAG, .help = "say less" },
-	{ .name = "help", .letter = 'h', .kind = OPT_FLAG, .help = "this text; behind a command, its own" },
-	{ .name = "version", .letter = 'V', .kind = OPT_FLAG, .help = "the version" },
-	{ .name = NULL },
-};
-
-/* What getopt_long() wants, made from rows. val of a long option: LONG + its index. */
-#define LONG 256
-struct table {
-	const struct option_row **rows;
-	size_t len;
-	struct option *longs;
-	struct buf letters;
-};
 
 /* One run over argv. */
 struct parse {
 	struct cli *cli;
 	char *options;			/* the program's struct */
-	struct table table;
+	struct cli_table table;
 	int argc;
 	char **argv;
 	int word;			/* index of the subcommand in argv; 0: none */
@@ -88,73 +70,6 @@ static int PRINTF_LIKE(2, 3) refuse(const struct cli *cli, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-static bool table_has(const struct table *t, const char *name)
-{
-	for (size_t i = 0; i < t->len; i++)
-		if (strcmp(t->rows[i]->name, name) == 0)
-			return true;
-	return false;
-}
-
-static void table_add(struct table *t, const struct option_row *rows)
-{
-	for (; rows != NULL && rows->name != NULL; rows++) {
-		if (table_has(t, rows->name))
-			continue;
-		t->rows = xrealloc(t->rows, (t->len + 1) * sizeof *t->rows);
-		t->longs = xrealloc(t->longs, (t->len + 2) * sizeof *t->longs);
-		t->rows[t->len] = rows;
-		t->longs[t->len] = (struct option){ rows->name, rows->arg ? required_argument : no_argument, NULL,
-		                                    LONG + (int)t->len };
-		t->longs[++t->len] = (struct option){ NULL, 0, NULL, 0 };
-		if (rows->letter != 0)
-			buf_addf(&t->letters, "%c%s", rows->letter, rows->arg ? ":" : "");
-	}
-}
-
-static void table_init(struct table *t)
-{
-	*t = (struct table){ .letters = BUF_INIT };
-	buf_adds(&t->letters, "-:");	/* words come in order, as 1; a missing argument as ':' */
-	table_add(t, cli_common_rows);
-}
-
-static void table_release(struct table *t)
-{
-	free(t->rows);
-	free(t->longs);
-	buf_release(&t->letters);
-}
-
-static const struct option_row *table_row(const struct table *t, int c)
-{
-	if (c >= LONG)
-		return (size_t)(c - LONG) < t->len ? t->rows[c - LONG] : NULL;
-	for (size_t i = 0; i < t->len; i++)
-		if (t->rows[i]->letter != 0 && t->rows[i]->letter == c)
-			return t->rows[i];
-	return NULL;
-}
-
-static int next_option(struct parse *p)
-{
-	return getopt_long(p->argc, p->argv, buf_text(&p->table.letters), p->table.longs, NULL);
-}
-
-static void restart(void)
-{
-	opterr = 0;
-	optind = 0;		/* glibc: from the start, and forget everything */
-}
-
-const struct command_row *cli_command(const struct cli *cli, const char *name)
-{
-	for (size_t i = 0; i < cli->commands_len; i++)
-		if (cli->commands[i].name == NULL || strcmp(cli->commands[i].name, name) == 0)
-			return &cli->commands[i];
-	return NULL;
-}
-
 static int refuse_command(const struct cli *cli, const char *word)
 {
 	const char **names = xcalloc(cli->commands_len, sizeof *names), *near;
@@ -173,26 +88,20 @@ static int refuse_command(const struct cli *cli, const char *word)
 static int find_command(struct parse *p)
 {
 	struct cli *cli = p->cli;
-	int c;
+	int word;
 
 	cli->command = NULL;
-	if (cli->commands_len == 1 && cli->commands[0].name == NULL) {
+	if (cli_is_single(cli)) {
 		cli->command = &cli->commands[0];
 		return -1;
 	}
-	table_init(&p->table);
-	for (size_t i = 0; i < cli->commands_len; i++)
-		table_add(&p->table, cli->commands[i].options);
-	restart();
-	while ((c = next_option(p)) != -1 && c != 1)
-		;
-	table_release(&p->table);
-	if (c == 1) {
-		cli->command = cli_command(cli, optarg);
+	word = cli_first_word(cli, p->argc, p->argv);
+	if (word != 0) {
+		cli->command = cli_command(cli, p->argv[word]);
 		if (cli->command != NULL)
-			p->word = optind - 1;
+			p->word = word;
 		else if (cli->default_command == NULL)
-			return refuse_command(cli, optarg);
+			return refuse_command(cli, p->argv[word]);
 	}
 	if (cli->command == NULL && cli->default_command != NULL)
 		cli->command = cli_command(cli, cli->default_command);
@@ -204,7 +113,7 @@ static int refuse_unknown(const struct parse *p)
 	const struct cli *cli = p->cli;
 	const char *word = p->argv[optind - 1], *near;
 	const char **names = xcalloc(p->table.len, sizeof *names);
-	const struct option_row *row = optopt >= LONG ? table_row(&p->table, optopt) : NULL;
+	const struct option_row *row = optopt >= CLI_LONG ? cli_table_row(&p->table, optopt) : NULL;
 	char *name = xstrndup(word, strcspn(word, "="));
 	int status;
 
@@ -332,10 +241,10 @@ static int take_common(struct parse *p, const struct option_row *row, char *give
 		cli->common.verbose--;
 		return -1;
 	case 'h':
-		cli_print_help(cli, p->word != 0 || cli->commands[0].name == NULL ? cli->command : NULL);
+		cli_print_help(cli, p->word != 0 || cli_is_single(cli) ? cli->command : NULL);
 		return EXIT_DONE;
 	default:
-		printf("%s %s\n", cli->program, UNSTUCK_VERSION);
+		printf("%s %s\n", cli->program, unstuck_version);
 		return EXIT_DONE;
 	}
 }
@@ -351,7 +260,7 @@ static int take(struct parse *p, int c)
 			p->argv[1 + p->cli->args_len++] = optarg;	/* a place that was read already */
 		return -1;
 	}
-	row = table_row(&p->table, c == ':' ? optopt : c);
+	row = cli_table_row(&p->table, c == ':' ? optopt : c);
 	if (row == NULL)
 		return EXIT_USAGE;
 	if (c == ':')
@@ -379,22 +288,24 @@ int cli_parse(struct cli *cli, void *options, int argc, char **argv)
 	struct parse p = { .cli = cli, .options = options, .argc = argc, .argv = argv };
 	int c, status;
 
+	json_set_alloc_funcs(xmalloc, free);	/* no half a document: it ends the program as our own would */
 	cli->common = (struct cli_common){ .config = NULL };
 	memset(cli->flags, 0, sizeof cli->flags);
 	cli->args = argv + (argc > 0);
 	cli->args_len = 0;
+	if (argc == 2 && strcmp(argv[1], CLI_COMPLETE) == 0) {
+		cli_print_completions(cli);
+		return EXIT_DONE;
+	}
 	if ((status = find_command(&p)) >= 0)
 		return status;
 
-	table_init(&p.table);
-	if (cli->command != NULL)
-		table_add(&p.table, cli->command->options);
-	restart();
-	while (status < 0 && (c = next_option(&p)) != -1)
+	cli_table_init(&p.table, cli, cli->command);
+	while (status < 0 && (c = cli_table_next(&p.table, argc, argv)) != -1)
 		status = take(&p, c);
 	for (; status < 0 && optind < argc; optind++)
 		argv[1 + cli->args_len++] = argv[optind];	/* behind -- */
-	table_release(&p.table);
+	cli_table_release(&p.table);
 	return status < 0 ? check_arguments(cli) : status;
 }
 

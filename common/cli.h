@@ -25,8 +25,8 @@ struct option_row {
 	char letter;		/* 0: none */
 	enum option_kind kind;
 	size_t offset;		/* into the program's options struct */
-	const char *arg;	/* its name in --help: "D", "N", "FILE"; NULL for flags */
-	const char *help;
+	const char *arg;	/* its name in --help: "D", "N"; of some a shell can complete the value: cli_complete.c; NULL for flags */
+	const char *help;	/* a phrase, in small letters, no full stop */
 	const char *key;	/* OPT_SETTING: "worker.concurrency"; OPT_FLAG may have one too (value "yes") */
 	uint64_t min;
 };
@@ -34,10 +34,16 @@ struct option_row {
 /* One subcommand; a program without any has one row with name NULL. */
 struct command_row {
 	const char *name;
-	const char *arguments;		/* "[QUEUE...]" for the usage line */
-	const char *help;		/* one sentence */
+	const char *arguments;		/* "[QUEUE...]" for the usage line; what stands there in small letters is typed as it is */
+	const char *help;		/* a phrase, as of an option */
 	const struct option_row *options;	/* besides the common ones; may be NULL */
 	size_t min_args, max_args;	/* positional */
+};
+
+/* What a user may want to type. Its second word is the command whose help shows it too. */
+struct example_row {
+	const char *line;	/* NULL ends the table */
+	const char *what;	/* for people: "every FAILED job of a queue, once more" */
 };
 
 /*
@@ -58,6 +64,7 @@ struct cli {
 	const struct command_row *commands;
 	size_t commands_len;
 	const char *default_command;	/* when the first word is none; NULL: one must be given */
+	const struct example_row *examples;	/* may be NULL */
 
 	/* filled by cli_parse() */
 	struct cli_common common;
@@ -73,6 +80,9 @@ struct cli {
  * Options are accepted before and after the subcommand. options: the program's
  * struct that the offsets point into, set to its defaults by the caller. The
  * value of OPT_SETTING is checked here already: a wrong one is EXIT_USAGE.
+ *
+ * "--complete" in place of all else is how a shell asks what may come next
+ * (cli_complete.c); it is answered on stdout, and 0 returned.
  */
 int cli_parse(struct cli *cli, void *options, int argc, char **argv);
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include "buf.h"
 #include "clock.h"
+#include "failpoint.h"
 
 /* Descending: a duration names its units in this order, each at most once. */
 static const struct unit {
@@ -29,14 +30,14 @@ static usec_t read_clock(clockid_t id)
 
 static usec_t real_clock(void)
 {
-	return read_clock(CLOCK_MONOTONIC);
+	return read_clock(CLOCK_MONOTONIC) + CLOCK_MOVED(0);
 }
 
 usec_t (*clock_now)(void) = real_clock;
 
 usec_t clock_wall(void)
 {
-	return read_clock(CLOCK_REALTIME);
+	return read_clock(CLOCK_REALTIME) + CLOCK_MOVED(1);
 }
 
 /* Digits at *at, which then points behind them. */

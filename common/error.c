@@ -81,15 +81,12 @@ enum exit_status error_exit_status(const struct error *err)
 	return EXIT_FAILED;
 }
 
-const char *exit_status_means(enum exit_status status)
-{
-	switch (status) {
-	case EXIT_DONE:     return "done, or nothing to do";
-	case EXIT_FAILED:   return "failed, or only partly done";
-	case EXIT_USAGE:    return "wrong options or arguments";
-	case EXIT_NO_DB:    return "the database cannot be reached";
-	case EXIT_HELD:     return "stopped, but results or rows could not be handed back";
-	case EXIT_SETTINGS: return "wrong settings, or no schema in the database";
-	}
-	return "unknown";
-}
+const struct exit_status_row exit_statuses[] = {
+	{ EXIT_DONE, "done, or nothing to do" },
+	{ EXIT_FAILED, "failed, or only partly done" },
+	{ EXIT_USAGE, "wrong options or arguments" },
+	{ EXIT_NO_DB, "the database cannot be reached" },
+	{ EXIT_HELD, "stopped, but results or rows could not be handed back" },
+	{ EXIT_SETTINGS, "wrong settings, or no schema in the database" },
+	{ .means = NULL },
+};

@@ -13,7 +13,7 @@
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof *(a))
 
-/* The exit statuses of all programs: an interface (docs/settings.md prints it). */
+/* The exit statuses of all programs: an interface. */
 enum exit_status {
 	EXIT_DONE = 0,		/* done, or nothing to do */
 	EXIT_FAILED = 1,	/* failed, or only partly done */
@@ -42,7 +42,11 @@ int error_prefix(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Which exit status a program ends with for this error. */
 enum exit_status error_exit_status(const struct error *err);
 
-/* The message and the meaning of a status, for --help and the docs. */
-const char *exit_status_means(enum exit_status status);
+/* What each status means, for --help, the manual and docs/settings.md. */
+struct exit_status_row {
+	enum exit_status status;
+	const char *means;	/* NULL ends the table */
+};
+extern const struct exit_status_row exit_statuses[];
 
 #endif

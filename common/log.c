@@ -196,6 +196,13 @@ static void render_json(struct buf *line, const char *ts, enum log_level level, 
 	buf_addc(line, '}');
 }
 
+void log_add_json(struct buf *line, enum log_level level, const char *event, const struct log_field *fields)
+{
+	char ts[WALL_TEXT_MAX];
+
+	render_json(line, wall_text(clock_wall(), ts), level, event, fields);
+}
+
 /* Is stderr the journal's? Its $JOURNAL_STREAM, "dev:ino", may be inherited along with another stderr. */
 static bool is_journal(void)
 {

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "buf.h"
 #include "error.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
@@ -36,6 +37,14 @@ static inline const char *log_text(const char *text)	/* NULL is logged as empty 
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
+/* log_events.c: all of them, for people. */
+struct event_row {
+	const char *name;	/* NULL ends the table */
+	const char *levels;	/* "info, warning" */
+	const char *means;	/* a phrase */
+};
+extern const struct event_row log_events[];
+
 /*
  * Until set: text, info, stderr. path "" or NULL is stderr, LOG_TO_SYSLOG the system's log. -1 when the file
  * cannot be opened.
@@ -52,5 +61,7 @@ bool log_wants(enum log_level level);
 typedef void log_watch_fn(void *arg, enum log_level level, const char *event, const struct log_field *fields);
 void log_watch(log_watch_fn *fn, void *arg);
 void log_unwatch(log_watch_fn *fn, void *arg);
+/* The event of now as log_format = json has it: one object, no newline. Appended. */
+void log_add_json(struct buf *line, enum log_level level, const char *event, const struct log_field *fields);
 
 #endif

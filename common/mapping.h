@@ -60,6 +60,12 @@ enum statement {
 	STMT_RELEASE,		/* $1 ids, $2 claim_ids, $3 W, $4 bool[] started: -> id. Not started: attempts - 1 */
 	STMT_RELEASE_ALL,	/* $1 W: whatever it still holds in this queue, known or not -> id, claim_id */
 	STMT_CLASSIFY,		/* $1 ids, $2 claim_ids, $3 W -> id, verdict (already mine reset fenced failed cancelled missing) */
+	STMT_ADOPTABLE,		/* $1 bigint behind this late result, $2 int limit -> late (its id), id, claim_id, raw (NULL without
+				   on_success) of those that may be adopted unasked, in the order of late */
+	STMT_ADOPT,		/* $1 bigint late, $2 bool by hand -> id, result (the JSON that was stored); no row: it was not */
+	STMT_ADOPT_ALL,		/* the same, but an error (22012) in place of no row: before on_success. mapping_has() */
+	STMT_SPOIL,		/* $1 bigint late: adopting it failed for its data -> nothing. It is not tried unasked again */
+	STMT_STATUS,		/* $1 id -> status (of ours; NULL: another one), stored (as the row has it) */
 	STMT_HELD,		/* $1 W -> id, claim_id of all it holds PROCESSING in this queue (reconcile) */
 	/* recover's. */
 	STMT_STUCK,		/* $1 float8 timeout s, $2 bool ignore liveness, $3 bool list those with a live owner too,
@@ -82,7 +88,8 @@ enum statement {
 enum finding_level { FINDING_OK, FINDING_WARNING, FINDING_ERROR };
 struct finding {
 	enum finding_level level;
-	char *text;		/* one line */
+	char *text;		/* one line: "what: remedy" */
+	char *what, *remedy;	/* its parts; no remedy: NULL, or told with what */
 };
 struct findings {
 	struct finding *v;
@@ -90,6 +97,8 @@ struct findings {
 };
 #define FINDINGS_INIT { NULL, 0 }
 void findings_add(struct findings *f, enum finding_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* What to do about the finding that was added last: SQL or settings as they can be pasted. */
+void findings_remedy(struct findings *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void findings_release(struct findings *f);
 /* -1 only when the database could not be asked. */
 int mapping_check(const struct mapping *m, struct session *session, struct findings *out, struct error *err);
@@ -101,6 +110,8 @@ int mapping_check_recover(const struct mapping *m, struct session *session, stru
 bool mapping_has(const struct mapping *m, enum statement s);	/* else there is nothing for it to do here */
 /* The SQL of a statement, filled (caller frees). NULL and err when the mapping cannot have it. */
 MUST_CHECK char *mapping_statement(const struct mapping *m, enum statement s, struct error *err);
+/* Any section of sql/queue_own.sql or sql/queue_mapped.sql, filled: what is no statement of the protocol. */
+MUST_CHECK char *mapping_section(const struct mapping *m, const char *section, struct error *err);
 const char *statement_name(enum statement s);	/* "claim": its "-- name:" in sql/ */
 
 #endif

@@ -24,13 +24,31 @@ void findings_add(struct findings *f, enum finding_level level, const char *fmt,
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
 	f->v = xrealloc(f->v, (f->len + 1) * sizeof *f->v);
-	f->v[f->len++] = (struct finding){ level, buf_give(&text) };
+	f->v[f->len++] = (struct finding){ .level = level, .text = xstrdup(buf_text(&text)), .what = xstrdup(buf_text(&text)) };
+	buf_release(&text);
+}
+
+void findings_remedy(struct findings *f, const char *fmt, ...)
+{
+	struct finding *last = &f->v[f->len - 1];
+	struct buf text = BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vaddf(&text, fmt, ap);
+	va_end(ap);
+	last->remedy = buf_give(&text);
+	free(last->text);
+	last->text = xasprintf("%s: %s", last->what, last->remedy);
 }
 
 void findings_release(struct findings *f)
 {
-	for (size_t i = 0; i < f->len; i++)
+	for (size_t i = 0; i < f->len; i++) {
 		free(f->v[i].text);
+		free(f->v[i].what);
+		free(f->v[i].remedy);
+	}
 	free(f->v);
 	*f = (struct findings)FINDINGS_INIT;
 }
@@ -42,6 +60,7 @@ struct check {
 	struct error *err;	/* only: the database went away */
 	struct buf table;	/* quoted, with its schema */
 	char *oid;
+	bool processing_slow;	/* no index finds its PROCESSING rows */
 };
 
 /* ---- asking ---- */
@@ -186,8 +205,10 @@ static int check_on_success(struct check *c)
 
 static int check_statements(struct check *c)
 {
-	if (!c->m->tracked)
-		findings_add(c->out, FINDING_ERROR, "there is no schema unstuck in this database: run unstuckctl init");
+	if (!c->m->tracked) {
+		findings_add(c->out, FINDING_ERROR, "there is no schema unstuck in this database");
+		findings_remedy(c->out, "run unstuckctl init");
+	}
 	for (enum statement s = 0; s < STATEMENTS; s++)
 		if (mapping_has(c->m, s) && check_statement(c, s) < 0)
 			return -1;
@@ -204,8 +225,8 @@ static void check_column_right(struct check *c, const struct column *col, bool u
 	if (col == NULL || (update ? col->may_update : col->may_select))
 		return;
 	name = quoted(col->name);
-	findings_add(c->out, FINDING_ERROR, "no permission to %s column %s of %s: GRANT %s (%s) ON %s TO %s", right,
-	             col->name, c->m->source, right, name, c->m->source, PQuser(c->session->conn));
+	findings_add(c->out, FINDING_ERROR, "no permission to %s column %s of %s", right, col->name, c->m->source);
+	findings_remedy(c->out, "GRANT %s (%s) ON %s TO %s", right, name, c->m->source, PQuser(c->session->conn));
 	free(name);
 }
 
@@ -258,6 +279,14 @@ static int ask_plan(struct check *c, const char *sql, bool *slow)
 	return why.kind == ERR_NO_DB ? error_set(c->err, why.kind, "%s", why.text) : 0;
 }
 
+/* Takes what. */
+static void tell_index(struct check *c, const char *columns, const char *status, const char *state, char *what)
+{
+	findings_add(c->out, FINDING_WARNING, "%s", what);
+	findings_remedy(c->out, "CREATE INDEX CONCURRENTLY ON %s (%s) WHERE %s = %s", c->m->source, columns, status, state);
+	free(what);
+}
+
 static int check_recover_index(struct check *c)
 {
 	const struct mapping *m = c->m;
@@ -268,9 +297,9 @@ static int check_recover_index(struct check *c)
 	int rc = ask_plan(c, sql, &slow);
 
 	if (slow)
-		findings_add(c->out, FINDING_WARNING, "no index finds the rows in %s: recover reads all of %s. "
-		             "CREATE INDEX CONCURRENTLY ON %s (%s) WHERE %s = %s", m->q->processing, m->source, m->source,
-		             column, status, state);
+		tell_index(c, column, status, state, xasprintf("no index finds the rows in %s: recover reads all of %s",
+		                                               m->q->processing, m->source));
+	c->processing_slow = slow;
 	free(status);
 	free(state);
 	free(column);
@@ -278,24 +307,38 @@ static int check_recover_index(struct check *c)
 	return rc;
 }
 
+/* state: what the status is compared with. */
+static int ask_claim_plan(struct check *c, const char *status, const char *state, const char *order, bool *slow)
+{
+	char *sql = xasprintf("SELECT t.xmin FROM %s AS t WHERE t.%s = %s ORDER BY %s\n LIMIT 1", c->table.data, status, state, order);
+	int rc = ask_plan(c, sql, slow);
+
+	free(sql);
+	return rc;
+}
+
+/*
+ * Asked twice: an index of the ready rows alone fits the literal only, and one that begins with the status is of use to the planner
+ * only when it does not know that nearly all rows are ready now.
+ */
 static int check_claim_index(struct check *c, const char *ready)
 {
 	const struct mapping *m = c->m;
 	char *status = quoted(m->status), *state = literal(ready), *key = quoted(m->id);
+	char *any = xasprintf("(SELECT %s::%s)", state, m->status_type);
 	const char *order = *m->q->order_by != '\0' ? m->q->order_by : key;
-	char *sql = xasprintf("SELECT t.xmin FROM %s AS t WHERE t.%s = %s ORDER BY %s\n LIMIT 1", c->table.data, status, state,
-	                      order);
-	bool slow;
-	int rc = ask_plan(c, sql, &slow);
+	bool slow = false;
+	int rc = ask_claim_plan(c, status, state, order, &slow);
 
+	if (rc == 0 && slow)
+		rc = ask_claim_plan(c, status, any, order, &slow);
 	if (slow)
-		findings_add(c->out, FINDING_WARNING, "no index finds the rows in %s in their order: every claim reads or sorts "
-		             "many rows of %s. CREATE INDEX CONCURRENTLY ON %s (%s) WHERE %s = %s", ready, m->source, m->source,
-		             order, status, state);
+		tell_index(c, order, status, state, xasprintf("no index finds the rows in %s in their order: every claim reads "
+		                                              "or sorts many rows of %s", ready, m->source));
 	free(status);
 	free(state);
+	free(any);
 	free(key);
-	free(sql);
 	return rc;
 }
 
@@ -307,6 +350,19 @@ static int check_indexes(struct check *c)
 		if (check_claim_index(c, ready[i]) < 0)
 			return -1;
 	return check_recover_index(c);
+}
+
+/* Few pages are read faster than a hint about them. */
+static int ask_large(struct check *c, bool *out)
+{
+	const char *param = c->table.data;
+	char *large = NULL;
+	int rc = session_value(c->session, c->err, &large,
+	                       "SELECT relpages > 1000 FROM pg_catalog.pg_class WHERE oid = $1::text::regclass", 1, &param);
+
+	*out = large != NULL && strcmp(large, "t") == 0;
+	free(large);
+	return rc;
 }
 
 /* ---- time ---- */
@@ -334,19 +390,31 @@ static int check_future(struct check *c)
 	return rc;
 }
 
+static void tell_zone(struct check *c)
+{
+	const struct mapping *m = c->m;
+
+	findings_add(c->out, FINDING_WARNING, "column %s of %s has no time zone; %s is assumed", m->updated_at, m->source,
+	             m->q->timezone);
+	findings_remedy(c->out, "set timezone to that in which the application writes it");
+}
+
 static int check_time(struct check *c)
 {
 	const struct mapping *m = c->m;
+	bool large;
 
 	if (m->updated_at == NULL) {
 		findings_add(c->out, FINDING_WARNING, "%s has no updated_at: rows in %s of which no worker is known have no age and "
 		             "are never recovered", m->source, m->q->processing);
+		findings_remedy(c->out, "ALTER TABLE %s ADD COLUMN updated_at timestamptz DEFAULT now()", m->source);
 		return 0;
 	}
 	if (!m->updated_at_zoned && !m->q->timezone_set)
-		findings_add(c->out, FINDING_WARNING, "column %s of %s has no time zone; %s is assumed: set timezone to that in which "
-		             "the application writes it", m->updated_at, m->source, m->q->timezone);
-	return check_future(c);
+		tell_zone(c);
+	if (ask_large(c, &large) < 0)
+		return -1;
+	return large && c->processing_slow ? 0 : check_future(c);
 }
 
 /* ---- what may surprise ---- */
@@ -403,7 +471,7 @@ static int check_mapped(struct check *c)
 int mapping_check_recover(const struct mapping *m, struct session *session, struct findings *out, struct error *err)
 {
 	struct check c = { .m = m, .session = session, .out = out, .err = err, .table = BUF_INIT };
-	char *large = NULL;
+	bool large = false;
 	int rc = 0;
 
 	if (m->own)
@@ -411,12 +479,9 @@ int mapping_check_recover(const struct mapping *m, struct session *session, stru
 	ident_quote(&c.table, m->schema);
 	buf_addc(&c.table, '.');
 	ident_quote(&c.table, m->table);
-	/* Few pages are read faster than a hint about them. */
-	rc = session_value(session, err, &large, "SELECT relpages > 1000 FROM pg_catalog.pg_class WHERE oid = $1::text::regclass",
-	                   1, &(const char *){ c.table.data });
-	if (rc == 0 && large != NULL && strcmp(large, "t") == 0)
+	rc = ask_large(&c, &large);
+	if (rc == 0 && large)
 		rc = check_recover_index(&c);
-	free(large);
 	buf_release(&c.table);
 	return rc;
 }

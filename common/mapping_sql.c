@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ident.h"
+#include "late.h"
 #include "sqltext.h"
 #include "words.h"
 
 static const char *const names[STATEMENTS] = {
 	[STMT_CLAIM] = "claim", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null", [STMT_FAIL] = "fail",
 	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
-	[STMT_CLASSIFY] = "classify", [STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
+	[STMT_CLASSIFY] = "classify", [STMT_ADOPTABLE] = "adoptable", [STMT_ADOPT] = "adopt", [STMT_ADOPT_ALL] = "adopt_all", [STMT_SPOIL] = "spoil", [STMT_STATUS] = "status",
+	[STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
 	[STMT_PROCESSING] = "processing", [STMT_AGELESS] = "ageless",
 };
 
@@ -28,11 +30,11 @@ static const bool without_schema[STATEMENTS] = {
 
 /* An application's table has a claim for each row and no batches, and results go where its mapping says. */
 static const bool own_only[STATEMENTS] = { [STMT_FORGET] = true, [STMT_COMPLETE_NULL] = true };
-/* Nothing is known of the indexes of an application's table. */
-static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true };
+/* Nothing is known of the indexes of an application's table; and only there is on_success. */
+static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_ADOPT_ALL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
-static const char *const shared[] = { "late", "keep_raws", "judged", "listed", "may_reset" };
+static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "listed", "may_reset" };
 
 struct fill {
 	const struct mapping *m;
@@ -97,6 +99,19 @@ static int put_table(struct fill *f)
 	return put_name(f, f->m->table);
 }
 
+/* The table as a value: '"public"."videos"'::regclass. */
+static int put_regclass(struct fill *f)
+{
+	struct buf name = BUF_INIT;
+
+	ident_quote(&name, f->m->schema);
+	buf_addc(&name, '.');
+	ident_quote(&name, f->m->table);
+	put_literal(f, buf_text(&name));
+	buf_release(&name);
+	return put(f, "::regclass");
+}
+
 static int put_max_attempts(struct fill *f)
 {
 	buf_addf(f->out, "%u", f->m->q->max_attempts);
@@ -126,6 +141,59 @@ static int put_waiting(struct fill *f)
 		put(f, ", ");
 		put_literal(f, q->ready[i]);
 	}
+	return 0;
+}
+
+/* The statuses to claim from. */
+static int put_all_ready(struct fill *f)
+{
+	for (size_t i = 0; f->m->q->ready[i] != NULL; i++) {
+		put(f, i > 0 ? ", " : "");
+		put_literal(f, f->m->q->ready[i]);
+	}
+	return 0;
+}
+
+/* Where there is no such status, no row has it. */
+static int put_status_or_null(struct fill *f, const char *word)
+{
+	return *word != '\0' ? put_literal(f, word) : put(f, "NULL");
+}
+
+static int put_done_or_null(struct fill *f) { return put_status_or_null(f, f->m->q->done); }
+static int put_failed_or_null(struct fill *f) { return put_status_or_null(f, f->m->q->failed); }
+
+/* Where a late result may go: rows that wait, or are given up. */
+static int put_adoptable(struct fill *f)
+{
+	put_waiting(f);
+	if (*f->m->q->failed == '\0')
+		return 0;
+	put(f, ", ");
+	return put_failed(f);
+}
+
+static int put_as_text(struct fill *f)
+{
+	return put(f, f->m->q->output == OUTPUT_TEXT ? "true" : "false");
+}
+
+/* Only on_success needs the bytes beforehand. */
+static int put_late_raw(struct fill *f)
+{
+	return put(f, *f->m->q->on_success != '\0' ? "l.raw" : "NULL::bytea");
+}
+
+static int put_unasked(struct fill *f)
+{
+	const char *gap = "";
+
+	for (enum late_reason r = LATE_NONE + 1; r < LATE_REASONS; r++)
+		if (late_is_adopted_unasked(r)) {
+			put(f, gap);
+			put_literal(f, late_name(r));
+			gap = ", ";
+		}
 	return 0;
 }
 
@@ -269,13 +337,19 @@ static const struct place {
 	const char *name;
 	int (*put)(struct fill *f);
 } places[] = {
+	{ "adoptable", put_adoptable },
+	{ "all_ready", put_all_ready },
 	{ "and_untouched", put_and_untouched },
 	{ "and_where", put_and_where },
+	{ "as_text", put_as_text },
 	{ "done", put_done },
+	{ "done_or_null", put_done_or_null },
 	{ "failed", put_failed },
+	{ "failed_or_null", put_failed_or_null },
 	{ "failed_or_reset_to", put_failed_or_reset_to },
 	{ "id", put_id },
 	{ "id_type", put_id_type },
+	{ "late_raw", put_late_raw },
 	{ "max_attempts", put_max_attempts },
 	{ "may_fail", put_may_fail },
 	{ "order_by", put_order_by },
@@ -287,6 +361,7 @@ static const struct place {
 	{ "processing", put_processing },
 	{ "queue", put_queue },
 	{ "ready", put_ready },
+	{ "regclass", put_regclass },
 	{ "reset_to", put_reset_to },
 	{ "set_result", put_set_result },
 	{ "set_updated_at", put_set_updated_at },
@@ -296,6 +371,7 @@ static const struct place {
 	{ "status_type", put_status_type },
 	{ "table", put_table },
 	{ "touched", put_touched },
+	{ "unasked", put_unasked },
 	{ "waiting", put_waiting },
 	{ "xid", put_xid },
 };
@@ -353,6 +429,15 @@ static int fill_section(struct fill *f, const char *section)
 	return fill_text(f, sqltext(file, section));
 }
 
+/* NULL when it cannot be filled; else the caller frees it. */
+static char *fill_whole(struct fill *f, const char *section)
+{
+	if (fill_section(f, section) == 0)
+		return buf_give(f->out);
+	buf_release(f->out);
+	return NULL;
+}
+
 bool mapping_has(const struct mapping *m, enum statement s)
 {
 	return m->own ? !mapped_only[s] : !own_only[s];
@@ -376,9 +461,13 @@ char *mapping_statement(const struct mapping *m, enum statement s, struct error 
 		error_set(err, ERR_SYS, "%s was not looked up in the database", m->source);
 		return NULL;
 	}
-	if (fill_section(&f, names[s]) < 0) {
-		buf_release(&out);
-		return NULL;
-	}
-	return buf_give(&out);
+	return fill_whole(&f, names[s]);
+}
+
+char *mapping_section(const struct mapping *m, const char *section, struct error *err)
+{
+	struct buf out = BUF_INIT;
+	struct fill f = { .m = m, .file = m->own ? "queue_own" : "queue_mapped", .out = &out, .err = err };
+
+	return fill_whole(&f, section);
 }

@@ -270,7 +270,7 @@ static int run(struct session *s, struct error *err, const char *sql)
 	return res != NULL ? 0 : -1;
 }
 
-static int look_for_schema(struct session *s, struct error *err)
+int session_find_schema(struct session *s, struct error *err)
 {
 	char *readable = NULL, *version = NULL;
 	int rc = -1;
@@ -297,7 +297,7 @@ out:
 	return rc;
 }
 
-int session_open(struct session *s, const char *url, const char *application, struct error *err)
+int session_connect(struct session *s, const char *url, const char *application, struct error *err)
 {
 	struct conninfo ci;
 	int rc = -1;
@@ -312,8 +312,7 @@ int session_open(struct session *s, const char *url, const char *application, st
 			err->kind = ERR_NO_DB;
 		goto out;
 	}
-	if (run(s, err, pg_session_sql()) < 0 || run(s, err, sqltext("session", "command")) < 0 ||
-	    look_for_schema(s, err) < 0)
+	if (run(s, err, pg_session_sql()) < 0 || run(s, err, sqltext("session", "command")) < 0)
 		goto out;
 	rc = 0;
 out:
@@ -321,6 +320,17 @@ out:
 	if (rc < 0)
 		session_close(s);
 	return rc;
+}
+
+int session_open(struct session *s, const char *url, const char *application, struct error *err)
+{
+	if (session_connect(s, url, application, err) < 0)
+		return -1;
+	if (session_find_schema(s, err) < 0) {
+		session_close(s);
+		return -1;
+	}
+	return 0;
 }
 
 void session_close(struct session *s)

@@ -45,7 +45,7 @@ enum pg_verdict {
 enum pg_verdict pg_verdict(const char *sqlstate);	/* "" or NULL: PG_LOST */
 
 /* ---- the blocking session ---- */
-#define SCHEMA_VERSION 2	/* of sql/schema.sql; upgrades raise both */
+#define SCHEMA_VERSION 3	/* of sql/schema.sql; upgrades raise both */
 
 struct session {
 	PGconn *conn;
@@ -55,6 +55,9 @@ struct session {
 
 /* Connect, set the session, look for the schema. ERR_NO_DB when it cannot be reached. */
 int session_open(struct session *s, const char *url, const char *application, struct error *err);
+/* Its two halves: connect and set the session; then look for the schema (ERR_SETTINGS: it may not be read). */
+int session_connect(struct session *s, const char *url, const char *application, struct error *err);
+int session_find_schema(struct session *s, struct error *err);
 void session_close(struct session *s);
 
 /* Text parameters (NULL: SQL null). The caller PQclear()s. NULL and err on any error. */

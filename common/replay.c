@@ -12,10 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "failpoint.h"
+#include "replay_judge.h"
 #include "replay_store.h"
 #include "spool_dir.h"
 #include "spool_read.h"
 #include "spool_walk.h"
+#include "sqltext.h"
 
 struct work {
 	struct replay *r;
@@ -60,23 +63,38 @@ static bool is_sealed_too(const struct work *w, int64_t claim)
 	return false;
 }
 
+/*
+ * Who attends it cannot ask the database, so we beat for the dead worker: nobody, on no host, takes the job
+ * while its handler runs. No row comes back when it has been declared dead already.
+ */
+static void beat_for(const struct work *w, const char *worker_id)
+{
+	const char *params[] = { worker_id, "finishing" };
+
+	PQclear(session_exec(w->r->session, NULL, sqltext("workers", "beat"), 2, params));
+}
+
 static void on_output(void *arg, const struct spool_record *head, int fd, uint64_t offset, uint64_t bytes)
 {
 	struct work *w = arg;
 	struct spool_record r = *head;
 	struct error why = ERROR_INIT;
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, failure = BUF_INIT;
 
 	if (is_sealed_too(w, head->claim_id))
 		return;
-	if (!spool_output_over(fd)) {
+	if (!r.ended && !spool_output_over(fd)) {
 		w->kept++;
 		w->r->count.running++;
+		if (r.attended && !replay_store_lost(w->store))
+			beat_for(w, r.worker_id);
 		return;
 	}
 	if (spool_read_bytes(&text, fd, offset, bytes, &why) == 0) {
 		r.bytes = buf_text(&text);
 		r.bytes_len = text.len;
+		if (r.ended)
+			replay_judge(w->r->settings, &r, &text, &failure);
 		replay_store_take(w->store, &r);
 	} else {
 		w->kept++;
@@ -84,6 +102,7 @@ static void on_output(void *arg, const struct spool_record *head, int fd, uint64
 		replay_tell(w->r, "job %s of queue %s stays in the spool: %s", r.job_id, r.queue, why.text);
 	}
 	buf_release(&text);
+	buf_release(&failure);
 }
 
 static void on_damage(void *arg, const struct spool_damage *d)
@@ -136,7 +155,9 @@ static void replay_file(struct work *w, const char *name)
 	}
 	close(fd);
 	w->kept += replay_store_flush(w->store);
+	FAILPOINT(replay_stored);
 	put_away(w);
+	FAILPOINT(replay_removed);
 }
 
 /* Sealed records first: an output file may be of a job that has one. */
@@ -189,6 +210,7 @@ static int replay_all(struct work *w, int base, const struct spool_names *names,
 		size_t before = w->r->count.records;
 
 		if (spool_instance_open(&w->in, base, names->v[i], err) == 0 && spool_instance_lock(&w->in) && is_ours(w)) {
+			FAILPOINT(replay_locked);
 			rc |= replay_instance(w, err);
 			w->r->count.instances += w->r->count.records > before;
 			if (!replay_store_lost(w->store))

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "failpoint.h"
+#include "late.h"
 #include "mapping.h"
+#include "on_success.h"
 
 #define TRIES_MAX 5		/* a row that is ours, and yet is not stored this often, is refused */
-#define JSONB_OID 3802
 #define NOT_ALLOWED "42501"	/* to this user, who may be another one than the worker's: no fault of the result */
 #define BATCH_MAX 100
 #define BATCH_BYTES ((size_t)4 << 20)
@@ -258,17 +260,6 @@ static char *ask_verdict(struct replay_store *w, const struct mapping *m, const 
 	return verdict;
 }
 
-/* A row of another state than ours as the reason of late_results. */
-static const char *late_reason(const char *verdict)
-{
-	static const char *const reasons[] = { "missing", "failed", "cancelled" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
-		if (strcmp(verdict, reasons[i]) == 0)
-			return reasons[i];
-	return "fenced";
-}
-
 /* FAIL, RETRY, LATER; the bytes of one with a reason are kept by the same statement, whoever has the row. */
 static enum settled store_failure(struct replay_store *w, const struct mapping *m, const struct spool_record *r, size_t *count)
 {
@@ -300,29 +291,12 @@ static enum settled reject(struct replay_store *w, const struct mapping *m, cons
 	utf8_clean(&text, why, strlen(why), 4096);
 	failed.kind = SPOOL_FAIL;
 	failed.error = buf_text(&text);
-	failed.reason = "bad_data";
+	failed.reason = late_name(LATE_BAD_DATA);
 	s = store_failure(w, m, &failed, &w->r->count.refused);
 	if (s == SETTLED)
 		replay_tell(w->r, "job %s of queue %s has failed: %s", r->job_id, r->queue, buf_text(&text));
 	buf_release(&text);
 	return s;
-}
-
-static int run_on_success(struct replay_store *w, const struct mapping *m, const struct spool_record *r, struct error *why)
-{
-	const Oid types[] = { m->id_type_oid, JSONB_OID };
-	char *result = xstrndup(r->bytes, r->bytes_len);
-	const char *params[] = { r->job_id, result };
-	PGconn *conn = w->r->session->conn;
-	PGresult *res = PQexecParams(conn, m->q->on_success, 2, types, params, NULL, NULL, 0);
-	ExecStatusType status = PQresultStatus(res);
-	int rc = 0;
-
-	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-		rc = pg_error(why, conn, res);
-	PQclear(res);
-	free(result);
-	return rc;
 }
 
 enum stored { STORED, NOT_STORED, STORE_FAILED };
@@ -332,12 +306,17 @@ static enum stored complete_with_statement(struct replay_store *w, const struct 
                                            struct error *why)
 {
 	PGresult *rows;
+	char *result;
+	int rc;
 
 	if (run_text(w, "BEGIN", why) < 0)
 		return STORE_FAILED;
 	rows = run(w, m, STMT_COMPLETE_ALL, r, why);
 	PQclear(rows);
-	if (rows != NULL && run_on_success(w, m, r, why) == 0 && run_text(w, "COMMIT", why) == 0)
+	result = xstrndup(r->bytes, r->bytes_len);
+	rc = rows != NULL ? on_success_run(m, w->r->session, r->job_id, result, why) : -1;
+	free(result);
+	if (rc == 0 && run_text(w, "COMMIT", why) == 0)
 		return STORED;
 	run_text(w, "ROLLBACK", NULL);
 	return rows == NULL && strcmp(why->sqlstate, "22012") == 0 ? NOT_STORED : STORE_FAILED;
@@ -358,9 +337,9 @@ static enum stored complete(struct replay_store *w, const struct mapping *m, con
 	return n == 1 ? STORED : NOT_STORED;
 }
 
-/* It is not stored: by the row's state, unless that is ours. reason: under which bytes are kept; NULL: by the state. */
+/* It is not stored: by the row's state, unless that is ours. reason: under which bytes are kept; LATE_NONE: by the state. */
 static enum settled settle_unstored(struct replay_store *w, const struct mapping *m, const struct spool_record *r,
-                                    const char *reason, bool *ours)
+                                    enum late_reason reason, bool *ours)
 {
 	struct error why = ERROR_INIT;
 	char *verdict = ask_verdict(w, m, r, &why);
@@ -376,7 +355,7 @@ static enum settled settle_unstored(struct replay_store *w, const struct mapping
 	else if (strcmp(verdict, "already") == 0)
 		w->r->count.already++;
 	else
-		s = store_late(w, m, r, reason != NULL ? reason : late_reason(verdict));
+		s = store_late(w, m, r, late_name(reason != LATE_NONE ? reason : late_of_verdict(verdict)));
 	free(verdict);
 	return s;
 }
@@ -395,7 +374,7 @@ static enum settled store_result(struct replay_store *w, const struct mapping *m
 		}
 		if (s == STORE_FAILED && !is_data_error(w, &why))
 			return keep(w, r, &why);
-		settled = settle_unstored(w, m, r, NULL, &ours);
+		settled = settle_unstored(w, m, r, LATE_NONE, &ours);
 		if (!ours)
 			return settled;
 		if (s == STORE_FAILED)
@@ -430,8 +409,8 @@ static enum settled store_unfinished(struct replay_store *w, const struct mappin
 	if (r->bytes_len == 0)
 		w->r->count.dropped++;
 	else
-		s = settle_unstored(w, m, r, "unfinished", &ours);
-	return ours ? store_late(w, m, r, "unfinished") : s;
+		s = settle_unstored(w, m, r, LATE_UNFINISHED, &ours);
+	return ours ? store_late(w, m, r, late_name(LATE_UNFINISHED)) : s;
 }
 
 static enum settled settle(struct replay_store *w, const struct mapping *m, const struct spool_record *r)
@@ -447,6 +426,7 @@ static enum settled settle(struct replay_store *w, const struct mapping *m, cons
 		return store_release(w, m, r);
 	case SPOOL_OUTPUT:
 		return store_unfinished(w, m, r);
+	case SPOOL_END:
 	case SPOOL_KINDS:
 		break;
 	}
@@ -551,6 +531,7 @@ void replay_store_take(struct replay_store *w, const struct spool_record *r)
 	struct mapping *m = w->lost ? NULL : find_queue(w, r);
 
 	w->r->count.records++;
+	FAILPOINT(replay_record);
 	if (m != NULL && r->kind == SPOOL_DONE && m->q->on_success[0] == '\0') {
 		batch_add(w, m, r);
 		return;

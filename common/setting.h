@@ -55,7 +55,7 @@ struct setting {
 	bool fixed;		/* a running worker cannot take it over */
 	bool mapped;		/* only of a queue with a table of its own */
 	const struct choice *choices;
-	const char *help;	/* a phrase for --help and docs/settings.md */
+	const char *help;	/* a phrase for docs/settings.md and the manual */
 };
 
 extern const struct setting setting_rows[];
@@ -86,6 +86,15 @@ int setting_digits(const char **text, uint64_t *out);
 
 /* text on one line and not endless, for a message. */
 void setting_show(struct buf *out, const char *text);
+
+/*
+ * For pages: what to know of all settings, of a section (an index into setting_sections), of one row its default
+ * and what it does. `like this` is what a user may type.
+ */
+extern const char *const settings_intro;
+void setting_section(size_t section, struct buf *out);
+void setting_default(const struct setting *row, struct buf *out);
+void setting_explained(const struct setting *row, struct buf *out);
 
 /* The settings and the table as one page of Markdown. */
 void settings_markdown(struct buf *out);

@@ -21,6 +21,7 @@ enum prepare { PREPARE_AUTO, PREPARE_YES, PREPARE_NO };
 enum wake { WAKE_NOTIFY, WAKE_REDIS, WAKE_POLL };
 enum queue_mode { MODE_EXEC, MODE_SERVE };
 enum queue_output { OUTPUT_JSON, OUTPUT_TEXT };
+enum queue_death { DEATH_KILL, DEATH_FINISH };
 enum queue_spool { SPOOL_DEFAULT, SPOOL_ALWAYS, SPOOL_OUTAGE };
 
 struct rate {			/* at most n in any window; n = 0: no limit */
@@ -45,6 +46,7 @@ struct queue_settings {
 	uint64_t max_result;		/* bytes */
 	int output;			/* enum queue_output */
 	int spool;			/* enum queue_spool */
+	int on_worker_death;		/* enum queue_death */
 	uint32_t pipeline;
 	char **env;			/* names of variables */
 
@@ -117,9 +119,6 @@ void settings_release(struct settings *s);
 
 /* One setting alone: is value right for "section.key"? 0, or -1 and err with what was expected. */
 int settings_check_value(const char *key, const char *value, struct error *err);
-
-/* One problem for each setting in use that this version cannot do. For the worker only. */
-void settings_check_available(const struct settings *s, struct problems *problems);
 
 /* A result is on the disk before the database is tried: asked for, or the default of its mode. */
 bool queue_spools_always(const struct queue_settings *q);

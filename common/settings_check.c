@@ -117,8 +117,17 @@ static void check_rate(const struct exam *x)
 		              x->q->name);
 }
 
+/* What a handler printed, and how it ended, must be on the disk by then. */
+static void check_death(const struct exam *x)
+{
+	if (x->q->on_worker_death == DEATH_FINISH && (x->q->mode != MODE_EXEC || !queue_spools_always(x->q)))
+		inifile_fault(x->f, line_of(x, "on_worker_death"), "[queue %s] on_worker_death = finish needs mode = exec and "
+		              "spool = always", x->q->name);
+}
+
 static void check_queue(const struct exam *x)
 {
+	check_death(x);
 	check_mapped_keys(x);
 	check_ready(x);
 	check_states(x);
@@ -210,61 +219,5 @@ void settings_check(struct settings *s, struct inifile *f, const struct flag_set
 				x.section = &f->sections[k];
 		if (x.section != NULL)
 			check_queue(&x);
-	}
-}
-
-/* What is part of the interface and not of this version. */
-static const struct missing {
-	const char *section, *key;
-	const char *choice;	/* NULL: anything but the default */
-	const char *instead;
-} missing[] = {
-	{ "unstuck", "redis_url", NULL, "leave it empty" },
-	{ "worker", "wake", "redis", "use wake = notify" },
-	{ "http", "listen", NULL, "leave it empty" },
-	{ "queue", "rate", NULL, "take it out" },
-};
-
-static bool is_used(const struct missing *m, const struct setting *row, const void *base)
-{
-	const void *place = (const char *)base + row->offset;
-
-	if (row->kind == SET_RATE)
-		return ((const struct rate *)place)->n > 0;
-	if (row->kind != SET_CHOICE)
-		return (*(char *const *)place)[0] != '\0';
-	for (const struct choice *c = row->choices; c->name != NULL; c++)
-		if (strcmp(c->name, m->choice) == 0)
-			return *(const int *)place == c->value;
-	return false;
-}
-
-static void tell_missing(const struct missing *m, const char *where, struct problems *problems)
-{
-	problems_add(problems, "%s %s%s%s is not available in this version (%s); %s", where, m->key, m->choice ? " = " : "",
-	             m->choice ? m->choice : "", UNSTUCK_VERSION, m->instead);
-}
-
-void settings_check_available(const struct settings *s, struct problems *problems)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(missing); i++) {
-		const struct missing *m = &missing[i];
-		const struct setting *row = setting_find(m->section, m->key);
-		bool of_queue = strcmp(m->section, "queue") == 0;
-
-		for (size_t k = 0; of_queue && k < s->queues_len; k++) {
-			const struct queue_settings *q = &s->queues[k];
-			char *where = xasprintf("%s:%d: [queue %s]", s->path, q->line, q->name);
-
-			if (is_used(m, row, q))
-				tell_missing(m, where, problems);
-			free(where);
-		}
-		if (!of_queue && is_used(m, row, s)) {
-			char *where = xasprintf("%s%s[%s]", s->path, s->path[0] ? ": " : "", m->section);
-
-			tell_missing(m, where, problems);
-			free(where);
-		}
 	}
 }

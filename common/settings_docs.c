@@ -1,8 +1,7 @@
 /*
- * settings_docs.c - the table of settings as a page and as help.
+ * settings_docs.c - the table of settings as a page: docs/settings.md.
  *
- * Lives here: docs/settings.md, the lines of --help.
- * Not here:   the rows (settings_table.c).
+ * Not here: the rows (settings_table.c), the manual page of the same (scripts/print_manual.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +9,13 @@
 #include "setting.h"
 #include "settings_check.h"
 
-static const char *const intro =
+static const char *const title =
 "# Settings\n"
 "\n"
 "This page is made from the table of settings by `make docs`.\n"
-"\n"
+"\n";
+
+const char *const settings_intro =
 "A setting is taken from a flag, else the environment, else the file, else its default. The file is\n"
 "the one of `-c`, else `$UNSTUCK_CONFIG`, else `./unstuck.ini`, else `/etc/unstuck/unstuck.ini`; without\n"
 "a file, flags and environment do. A variable that is empty counts as not set. The database's address is also\n"
@@ -46,75 +47,78 @@ static void add_cell(struct buf *out, const char *text)
 	buf_adds(out, " |");
 }
 
-static void add_default(struct buf *out, const struct setting *row)
+void setting_default(const struct setting *row, struct buf *out)
 {
-	if (row->def_text != NULL)
-		add_cell(out, row->def_text);
-	else if (row->def != NULL)
-		buf_addf(out, " `%s` |", row->def);
+	if (row->def_text == NULL && row->def != NULL)
+		buf_addf(out, "`%s`", row->def);
 	else
-		add_cell(out, "none");
+		buf_adds(out, row->def_text != NULL ? row->def_text : "none");
 }
 
-static void add_help(struct buf *out, const struct setting *row)
+void setting_explained(const struct setting *row, struct buf *out)
 {
-	struct buf help = BUF_INIT;
-
-	buf_addf(&help, "%s%s", row->help, row->fixed ? "; takes a restart" : "");
-	add_cell(out, buf_text(&help));
-	buf_release(&help);
+	buf_addf(out, "%s%s", row->help, row->fixed ? "; takes a restart" : "");
 }
 
 static void add_row(struct buf *out, const struct setting *row)
 {
-	struct buf expected = BUF_INIT;
+	static void (*const columns[])(const struct setting *row, struct buf *out) = {
+		setting_expected, setting_default, setting_explained
+	};
+	struct buf cell = BUF_INIT;
 
-	setting_expected(row, &expected);
 	buf_addf(out, "| `%s` |", row->key);
-	add_cell(out, buf_text(&expected));
-	add_default(out, row);
-	add_help(out, row);
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+		buf_clear(&cell);
+		columns[i](row, &cell);
+		add_cell(out, buf_text(&cell));
+	}
 	buf_addc(out, '\n');
-	buf_release(&expected);
+	buf_release(&cell);
 }
 
-static void add_section(struct buf *out, const char *section, const char *text)
+void setting_section(size_t section, struct buf *out)
 {
-	bool queue = strcmp(section, "queue") == 0;
+	const char *name = setting_sections[section];
 	char *variable = NULL;
 
-	for (size_t i = 0; !queue && variable == NULL; i++)
-		if (strcmp(setting_rows[i].section, section) == 0)
+	if (section_intro[section] != NULL) {
+		buf_adds(out, section_intro[section]);
+		return;
+	}
+	for (size_t i = 0; variable == NULL; i++)
+		if (strcmp(setting_rows[i].section, name) == 0)
 			variable = settings_variable(&setting_rows[i]);
-	buf_addf(out, "\n## [%s%s]\n\n", section, queue ? " NAME" : "");
-	if (text != NULL)
-		buf_addf(out, "%s\n", text);
-	if (variable != NULL)
-		buf_addf(out, "In the environment: `%s` and so on.\n\n", variable);
-	buf_adds(out, "| key | value | default | what it does |\n|---|---|---|---|\n");
-	for (size_t i = 0; i < setting_rows_len; i++)
-		if (strcmp(setting_rows[i].section, section) == 0)
-			add_row(out, &setting_rows[i]);
+	buf_addf(out, "In the environment: `%s` and so on.\n", variable);
 	free(variable);
+}
+
+static void add_section(struct buf *out, size_t section)
+{
+	const char *name = setting_sections[section];
+
+	buf_addf(out, "\n## [%s%s]\n\n", name, strcmp(name, "queue") == 0 ? " NAME" : "");
+	setting_section(section, out);
+	buf_adds(out, "\n| key | value | default | what it does |\n|---|---|---|---|\n");
+	for (size_t i = 0; i < setting_rows_len; i++)
+		if (strcmp(setting_rows[i].section, name) == 0)
+			add_row(out, &setting_rows[i]);
 }
 
 static void add_statuses(struct buf *out)
 {
-	static const enum exit_status all[] = {
-		EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NO_DB, EXIT_HELD, EXIT_SETTINGS
-	};
-
 	buf_adds(out, "\n## Exit statuses\n\nOf all programs, except `unstuck-recover --check`, which has 0 OK, 1 WARNING, "
 	         "2 CRITICAL, 3 UNKNOWN.\n\n| status | meaning |\n|---|---|\n");
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		buf_addf(out, "| %d | %s |\n", all[i], exit_status_means(all[i]));
+	for (const struct exit_status_row *row = exit_statuses; row->means != NULL; row++)
+		buf_addf(out, "| %d | %s |\n", (int)row->status, row->means);
 }
 
 void settings_markdown(struct buf *out)
 {
-	buf_adds(out, intro);
+	buf_adds(out, title);
+	buf_adds(out, settings_intro);
 	for (size_t i = 0; setting_sections[i] != NULL; i++)
-		add_section(out, setting_sections[i], section_intro[i]);
+		add_section(out, i);
 	add_statuses(out);
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "ident.h"
 #include "inifile.h"
+#include "redis_url.h"
 #include "setting.h"
 #include "words.h"
 
@@ -85,8 +86,8 @@ static bool is_port(const char *text, const char *end)
 	return setting_digits(&text, &port) == 0 && text == end && port >= 1 && port <= 65535;
 }
 
-/* host, or [an IPv6 address], then nothing or :port. */
-static bool is_host_port(const char *text, const char *end, bool port_needed)
+/* host, or [an IPv6 address], then :port. */
+static bool is_host_port(const char *text, const char *end)
 {
 	const char *colon = text;
 
@@ -101,35 +102,17 @@ static bool is_host_port(const char *text, const char *end, bool port_needed)
 		if (colon == text)
 			return false;
 	}
-	return colon == end ? !port_needed : *colon == ':' && is_port(colon + 1, end);
+	return colon < end && *colon == ':' && is_port(colon + 1, end);
 }
 
-/* redis://[:password@]host[:port][/db], unix://[:password@]/path. The text is a secret: no word of it in an error. */
+/* A secret: no word of it in an error. */
 static int read_redis(const struct setting *row, void *place, const char *text, struct error *err)
 {
-	const char *rest = text + strcspn(text, ":"), *at, *end;
-	bool is_unix = strncmp(text, "unix://", 7) == 0;
-	uint64_t db;
+	struct redis_url url;
 
-	if (text[0] == '\0')
-		return read_text(row, place, text, err);
-	if (!is_unix && strncmp(text, "redis://", 8) != 0)
+	if (redis_url_parse(&url, text, err) < 0)
 		return -1;
-	rest += 3;
-	at = is_unix ? strstr(rest, "@/") : strrchr(rest, '@');
-	if (*rest == ':' && at == NULL)
-		return -1;
-	if (*rest == ':')
-		rest = at + 1;
-	else if (at != NULL && !is_unix)
-		return -1;
-	if (is_unix)
-		return rest[0] == '/' && rest[1] != '\0' ? read_text(row, place, text, err) : -1;
-	end = rest + strcspn(rest, "/");
-	if (!is_host_port(rest, end, false))
-		return -1;
-	if (*end == '/' && end[1] != '\0' && (end++, setting_digits(&end, &db) < 0 || *end != '\0' || db > INT_MAX))
-		return -1;
+	redis_url_release(&url);
 	return read_text(row, place, text, err);
 }
 
@@ -138,7 +121,7 @@ static int read_listen(const struct setting *row, void *place, const char *text,
 	if (strncmp(text, "unix:", 5) == 0) {
 		if (text[5] != '/' || strlen(text + 5) > 107)
 			return error_set(err, ERR_SETTINGS, "expected unix: and an absolute path of at most 107 bytes");
-	} else if (text[0] != '\0' && !is_host_port(text, text + strlen(text), true)) {
+	} else if (text[0] != '\0' && !is_host_port(text, text + strlen(text))) {
 		return -1;
 	}
 	return read_text(row, place, text, err);

@@ -25,6 +25,7 @@ static const struct choice wakes[] = {
 };
 static const struct choice modes[] = { { "exec", MODE_EXEC }, { "serve", MODE_SERVE }, { NULL, 0 } };
 static const struct choice outputs[] = { { "json", OUTPUT_JSON }, { "text", OUTPUT_TEXT }, { NULL, 0 } };
+static const struct choice deaths[] = { { "kill", DEATH_KILL }, { "finish", DEATH_FINISH }, { NULL, 0 } };
 static const struct choice spools[] = { { "always", SPOOL_ALWAYS }, { "outage", SPOOL_OUTAGE }, { NULL, 0 } };
 
 /* An absolute path in the environment, or NULL. */
@@ -70,7 +71,7 @@ const struct setting setting_rows[] = {
 	{ IN("unstuck", "database_url", SET_DATABASE, database_url), .fixed = true,
 	  .def_text = "`DATABASE_URL`, else libpq's own `PG*` variables, service and password files",
 	  .help = "where the database is; several hosts and target_session_attrs work" },
-	{ IN("unstuck", "redis_url", SET_REDIS, redis_url), .fixed = true, .help = "Redis for wake-ups and rates" },
+	{ IN("unstuck", "redis_url", SET_REDIS, redis_url), .fixed = true, .help = "Redis for wake-ups, rates, presence and events; never needed but for rates" },
 	{ IN("unstuck", "log_level", SET_CHOICE, log_level), .def = "info", .choices = log_levels,
 	  .help = "the least level that is logged" },
 	{ IN("unstuck", "log_format", SET_CHOICE, log_format), .fixed = true, .def = "text", .choices = log_formats,
@@ -87,7 +88,7 @@ const struct setting setting_rows[] = {
 	{ IN("worker", "poll_interval", SET_TIME, poll_interval), .def = "2s", .min = 10 * MSEC, .max = HOUR,
 	  .help = "look for jobs at least this often (jittered)" },
 	{ IN("worker", "wake", SET_CHOICE, wake), .fixed = true, .def = "notify", .choices = wakes,
-	  .help = "what else wakes the worker: notify is LISTEN" },
+	  .help = "what else wakes the worker: notify is LISTEN, redis the channel unstuck:wake" },
 	{ IN("worker", "prepare", SET_CHOICE, prepare), .fixed = true, .def = "auto", .choices = prepares,
 	  .help = "prepare statements; auto stops where a pooler makes it useless" },
 	{ IN("worker", "graceful_timeout", SET_TIME, graceful_timeout), .def = "300s", .min = 0, .max = 7 * DAY,
@@ -115,7 +116,7 @@ const struct setting setting_rows[] = {
 	{ IN("recover", "timeout", SET_TIME, recover_timeout), .def = "1h", .min = 100 * MSEC, .max = 3650 * DAY,
 	  .help = "age from which an untracked PROCESSING row is stuck, where neither -t nor the queue's timeout says" },
 	{ IN("recover", "batch", SET_COUNT, recover_batch), .def = "1000", .min = 1, .max = 100000,
-	  .help = "rows a transaction" },
+	  .help = "rows a transaction; fewer, down to 250, where they would be locked for more than 25 ms" },
 	{ IN("recover", "max_recoveries", SET_COUNT, max_recoveries), .def = "3", .min = 0, .max = 1000000,
 	  .help = "a job recovered this often without finishing is FAILED the next time" },
 	{ IN("recover", "on_stuck", SET_COMMAND, on_stuck),
@@ -143,6 +144,8 @@ const struct setting setting_rows[] = {
 	{ QUEUE(output, SET_CHOICE), .def = "json", .choices = outputs, .help = "text is stored as a JSON string" },
 	{ QUEUE(spool, SET_CHOICE), .choices = spools, .def_text = "always for exec, outage for serve",
 	  .help = "always: a result is on disk before the database is tried; outage: only when the database cannot take it" },
+	{ QUEUE(on_worker_death, SET_CHOICE), .def = "kill", .choices = deaths,
+	  .help = "finish: a handler runs on when its worker is killed, and who comes next stores its result; needs mode = exec and spool = always" },
 	{ QUEUE(pipeline, SET_COUNT), .def = "1", .min = 1, .max = 1000, .help = "serve: jobs outstanding at one process" },
 	{ QUEUE(env, SET_NAMES), .help = "extra variables to hand to the handler" },
 
@@ -161,7 +164,7 @@ const struct setting setting_rows[] = {
 	{ QUEUE_MAPPED(where, SET_SQL), .help = "extra condition on claims" },
 	{ QUEUE_MAPPED(order_by, SET_SQL), .def_text = "the key", .help = "order of claims" },
 	{ QUEUE_MAPPED(payload, SET_COLUMNS), .def_text = "all", .help = "columns handed to the handler" },
-	{ QUEUE_MAPPED(result, SET_COLUMN), .help = "jsonb, json or text column to put the result in" },
+	{ QUEUE_MAPPED(result, SET_COLUMN), .help = "column of jsonb, json or text to put the result in" },
 	{ QUEUE_MAPPED(on_success, SET_SQL),
 	  .help = "statement run in the transaction of the state: $1 is the id, $2 the result as jsonb; in place of result" },
 	{ QUEUE_MAPPED(show, SET_COLUMNS), .help = "columns that recover lists" },

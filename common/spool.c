@@ -324,6 +324,11 @@ struct spool_out *spool_out_open(struct spool *s, const struct spool_record *r, 
 	return spool_outs_take(s->outs, r, fd, err);
 }
 
+int spool_out_note(struct spool *s, const struct spool_out *o, struct spool_note *out, struct error *err)
+{
+	return spool_outs_note(s->outs, o, out, err);
+}
+
 void spool_out_done(struct spool *s, struct spool_out *o)
 {
 	spool_outs_give(s->outs, o);

@@ -94,6 +94,17 @@ struct spool_out;
  * the child's stdout, close-on-exec; close it in this process once the child has it.
  */
 MUST_CHECK struct spool_out *spool_out_open(struct spool *s, const struct spool_record *r, int *fd, struct error *err);
+/*
+ * For a file whose record says attended: where the end of who prints is to be noted, and a description of its own, locked
+ * as that of the child is, for who attends it: to be closed by the caller. -1: err.
+ */
+struct spool_note {
+	int fd;
+	uint64_t at;		/* of the note; the output begins behind it */
+	int64_t claim_id;
+	uint32_t seed;
+};
+int spool_out_note(struct spool *s, const struct spool_out *o, struct spool_note *out, struct error *err);
 uint64_t spool_out_size(const struct spool_out *o);	/* bytes printed so far */
 int spool_out_read(const struct spool_out *o, struct buf *into, uint64_t most, struct error *err);	/* the first, appended */
 /* A process still has it as its stdout: a child, or a grandchild that it left. */

@@ -23,6 +23,7 @@ struct spool_out {
 	int dir_serial;		/* of the directory that it is in */
 	int fd;
 	off_t start;		/* where the output begins */
+	int64_t claim_id;
 };
 TAILQ_HEAD(outs, spool_out);
 
@@ -123,6 +124,7 @@ static struct spool_out *out_new(struct spool_outs *p, struct error *err)
  */
 static int write_head(struct spool_out *o, const struct spool_record *r, uint32_t seed, struct error *err)
 {
+	static const char no_end[SPOOL_HEAD];
 	struct spool_record head = *r;
 	struct buf text = BUF_INIT;
 	ssize_t n;
@@ -131,6 +133,9 @@ static int write_head(struct spool_out *o, const struct spool_record *r, uint32_
 	head.bytes = NULL;
 	head.bytes_len = 0;
 	spool_encode(&text, &head, seed);
+	if (head.attended)
+		buf_add(&text, no_end, sizeof no_end);
+	o->claim_id = r->claim_id;
 	o->start = (off_t)text.len;
 	n = ftruncate(o->fd, SPOOL_HEAD) < 0 ? -1 : pwrite(o->fd, text.data, text.len, 0);
 	if (n >= 0 && (size_t)n < text.len)
@@ -141,14 +146,14 @@ static int write_head(struct spool_out *o, const struct spool_record *r, uint32_
 	return err->kind == ERR_NONE ? 0 : -1;
 }
 
-/* A description for the child alone: appending, and locked for as long as anybody has it. */
-static int open_for_child(const struct spool_outs *p, const struct spool_out *o, struct error *err)
+/* A description that is not ours: locked for as long as anybody has it. */
+static int open_for_others(const struct spool_outs *p, const struct spool_out *o, int how, struct error *err)
 {
 	char name[32];
 	int fd;
 
 	out_name(o, name);
-	fd = openat(p->dir, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(p->dir, name, how | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, ERR_SYS, "spool: cannot open %s: %s", name, strerror(errno));
 	if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
@@ -171,13 +176,20 @@ struct spool_out *spool_outs_take(struct spool_outs *p, const struct spool_recor
 		error_set(err, why.kind, "%s", why.text);
 		return NULL;
 	}
-	if (write_head(o, r, p->seed, &why) < 0 || (*fd = open_for_child(p, o, &why)) < 0) {
+	if (write_head(o, r, p->seed, &why) < 0 || (*fd = open_for_others(p, o, O_WRONLY | O_APPEND, &why)) < 0) {
 		error_set(err, why.kind, "%s", why.text);
 		out_remove(p, o);
 		return NULL;
 	}
 	TAILQ_INSERT_TAIL(&p->busy, o, link);
 	return o;
+}
+
+int spool_outs_note(const struct spool_outs *p, const struct spool_out *o, struct spool_note *out, struct error *err)
+{
+	*out = (struct spool_note){ .at = (uint64_t)o->start - SPOOL_HEAD, .claim_id = o->claim_id, .seed = p->seed };
+	out->fd = open_for_others(p, o, O_RDWR, err);
+	return out->fd >= 0 ? 0 : -1;
 }
 
 /* A process that a handler left behind may still print into it: then nobody else gets it. */

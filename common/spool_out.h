@@ -20,6 +20,7 @@ void spool_outs_clear(struct spool_outs *p);
 void spool_outs_move(struct spool_outs *p, int dir);	/* the directory is another one now */
 
 struct spool_out *spool_outs_take(struct spool_outs *p, const struct spool_record *r, int *fd, struct error *err);
+int spool_outs_note(const struct spool_outs *p, const struct spool_out *o, struct spool_note *out, struct error *err);
 void spool_outs_give(struct spool_outs *p, struct spool_out *o);
 
 #endif

@@ -106,6 +106,22 @@ static int skip_garbage(struct scan *s)
 	return 0;
 }
 
+/* What the room behind the head says of the end. */
+static void read_end(struct scan *s, struct spool_record *r, uint64_t at)
+{
+	char head[SPOOL_HEAD];
+	struct spool_record end;
+	size_t texts, printed;
+
+	if (s->size < at + SPOOL_HEAD || read_at(s, head, sizeof head, at) < 0
+	    || spool_decode_head(head, s->seed, &end, &texts, &printed) != SPOOL_HEAD_OK
+	    || end.kind != SPOOL_END || end.claim_id != r->claim_id)
+		return;
+	r->ended = true;
+	r->status = (int)end.attempt;
+	r->printed = printed;
+}
+
 static void take(struct scan *s, const struct spool_record *r, size_t len)
 {
 	uint64_t behind = s->at + len;
@@ -115,7 +131,14 @@ static void take(struct scan *s, const struct spool_record *r, size_t len)
 		s->at = behind;
 		return;
 	}
-	if (s->reader->output != NULL)
+	if (r->attended) {
+		struct spool_record attended = *r;
+
+		read_end(s, &attended, behind);
+		behind = behind + SPOOL_HEAD < s->size ? behind + SPOOL_HEAD : s->size;
+		if (s->reader->output != NULL)
+			s->reader->output(s->reader->arg, &attended, s->fd, behind, s->size - behind);
+	} else if (s->reader->output != NULL)
 		s->reader->output(s->reader->arg, r, s->fd, behind, s->size - behind);
 	s->at = s->size;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "crc32c.h"
 
-enum { FLAG_STARTED = 1, FLAG_ERROR = 2, FLAG_REASON = 4, FLAG_TEXT = 8 };
+enum { FLAG_STARTED = 1, FLAG_ERROR = 2, FLAG_REASON = 4, FLAG_TEXT = 8, FLAG_ATTENDED = 16 };
 enum { AT_HEAD_SUM = 8, AT_BODY_SUM = 12, AT_VERSION = 16, AT_KIND = 18, AT_FLAGS = 19, AT_ATTEMPT = 20, AT_CLAIM = 24,
        AT_DELAY = 32, AT_TIME = 40, AT_BYTES = 48, AT_TEXTS = 56 };
 
@@ -15,7 +15,7 @@ const char *spool_kind_name(enum spool_kind k)
 {
 	static const char *const names[SPOOL_KINDS] = {
 		[SPOOL_DONE] = "done", [SPOOL_RETRY] = "retry", [SPOOL_FAIL] = "fail", [SPOOL_LATER] = "later",
-		[SPOOL_RELEASE] = "release", [SPOOL_OUTPUT] = "output",
+		[SPOOL_RELEASE] = "release", [SPOOL_OUTPUT] = "output", [SPOOL_END] = "end",
 	};
 
 	return names[k];
@@ -75,7 +75,7 @@ void spool_encode(struct buf *out, const struct spool_record *r, uint32_t seed)
 	put(head + AT_VERSION, SPOOL_VERSION, 2);
 	put(head + AT_KIND, r->kind, 1);
 	put(head + AT_FLAGS, (r->started ? FLAG_STARTED : 0U) | (r->error != NULL ? FLAG_ERROR : 0U) |
-	    (r->reason != NULL ? FLAG_REASON : 0U) | (r->text ? FLAG_TEXT : 0U), 1);
+	    (r->reason != NULL ? FLAG_REASON : 0U) | (r->text ? FLAG_TEXT : 0U) | (r->attended ? FLAG_ATTENDED : 0U), 1);
 	put(head + AT_ATTEMPT, r->attempt, 4);
 	put(head + AT_CLAIM, (uint64_t)r->claim_id, 8);
 	put(head + AT_DELAY, r->delay, 8);
@@ -84,6 +84,19 @@ void spool_encode(struct buf *out, const struct spool_record *r, uint32_t seed)
 	put(head + AT_TEXTS, texts, 4);
 	put(head + AT_HEAD_SUM, head_sum(head, seed), 4);
 	memcpy(out->data + start, head, SPOOL_HEAD);
+}
+
+void spool_encode_end(char out[static SPOOL_HEAD], int64_t claim_id, int status, uint64_t printed, uint32_t seed)
+{
+	memset(out, 0, SPOOL_HEAD);
+	memcpy(out, SPOOL_MAGIC, SPOOL_MAGIC_LEN);
+	put(out + AT_BODY_SUM, crc32c(seed, "", 0), 4);
+	put(out + AT_VERSION, SPOOL_VERSION, 2);
+	put(out + AT_KIND, SPOOL_END, 1);
+	put(out + AT_ATTEMPT, (uint32_t)status, 4);
+	put(out + AT_CLAIM, (uint64_t)claim_id, 8);
+	put(out + AT_BYTES, printed, 8);
+	put(out + AT_HEAD_SUM, head_sum(out, seed), 4);
 }
 
 enum spool_head spool_decode_head(const char head[static SPOOL_HEAD], uint32_t seed, struct spool_record *r,
@@ -105,6 +118,7 @@ enum spool_head spool_decode_head(const char head[static SPOOL_HEAD], uint32_t s
 		.kind = (enum spool_kind)kind,
 		.started = flags & FLAG_STARTED,
 		.text = flags & FLAG_TEXT,
+		.attended = flags & FLAG_ATTENDED,
 		.claim_id = (int64_t)get(head + AT_CLAIM, 8),
 		.attempt = (uint32_t)get(head + AT_ATTEMPT, 4),
 		.delay = get(head + AT_DELAY, 8),

@@ -12,7 +12,7 @@
  *       12     4  sum of texts and bytes
  *       16     2  version
  *       18     1  kind
- *       19     1  flags: started, error is there, reason is there, output is text
+ *       19     1  flags: started, error is there, reason is there, output is text, output is attended
  *       20     4  attempt
  *       24     8  claim id
  *       32     8  delay, microseconds
@@ -22,6 +22,8 @@
  *       60     4  0
  *       64        texts: source, queue, job id, worker id, error, reason, each ended by NUL
  *                 bytes
+ *
+ * Behind the head of an output that is attended there is room for one head more, an END, and then the output.
  *
  * Numbers are little-endian. Pure: no files here (spool.c writes, spool_read.c reads).
  */
@@ -48,13 +50,19 @@ enum spool_kind {		/* the numbers are on disks: never change one */
 	SPOOL_LATER = 4,
 	SPOOL_RELEASE = 5,
 	SPOOL_OUTPUT = 6,	/* head of an output file: its bytes follow up to the end of the file */
+	SPOOL_END = 7,		/* of who printed it: attempt is its wait status, the bytes are those that it had printed */
 	SPOOL_KINDS
 };
+#define SPOOL_OVERDUE (1 << 16)		/* of an END's status: it was ended for its time limit */
 
 struct spool_record {
 	enum spool_kind kind;
 	bool started;			/* a handler ran: an attempt counts */
 	bool text;			/* OUTPUT: output = text */
+	bool attended;			/* OUTPUT: who prints is attended (worker/attend.h) and runs on when the worker dies */
+	bool ended;			/* as reading it finds: it has, with this wait status, after so many bytes */
+	int status;
+	uint64_t printed;
 	const char *source, *queue;	/* the table as unstuck.claims names it; the queue's name */
 	const char *job_id;
 	int64_t claim_id;
@@ -74,6 +82,9 @@ uint32_t spool_seed(const char *instance);
 
 /* Behind what is in out. texts of a record are cut to what fits SPOOL_TEXTS_MAX; bytes must fit. */
 void spool_encode(struct buf *out, const struct spool_record *r, uint32_t seed);
+
+/* An END alone, into room that was left for it. Allocates nothing: for a process between fork() and its end. */
+void spool_encode_end(char out[static SPOOL_HEAD], int64_t claim_id, int status, uint64_t printed, uint32_t seed);
 
 /* What a head says. */
 enum spool_head {

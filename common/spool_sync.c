@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "buf.h"
+#include "failpoint.h"
 
 struct spool_sync {
 	const struct spool_io *io;
@@ -51,7 +52,7 @@ static bool write_all(const struct spool_io *io, struct spool_order *o)
 	size_t done = 0;
 
 	while (done < o->len) {
-		ssize_t n = io->pwrite(o->fd, o->data + done, o->len - done, o->at + (off_t)done);
+		ssize_t n = FAILS_AT(spool_write) ? 0 : io->pwrite(o->fd, o->data + done, o->len - done, o->at + (off_t)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -80,7 +81,7 @@ static void carry_out(const struct spool_io *io, struct spool_order *o)
 		return;
 	else if (!write_all(io, o))
 		fail(o, "write");
-	else if (io->fdatasync(o->fd) < 0)
+	else if (FAILS_AT(spool_sync) || io->fdatasync(o->fd) < 0)
 		fail(o, "sync");
 	else if (created && io->fsync_dir(o->dir) < 0)
 		fail(o, "sync the directory of");
@@ -103,6 +104,7 @@ static void *thread_main(void *arg)
 		s->order = NULL;
 		pthread_mutex_unlock(&s->mutex);
 		carry_out(s->io, o);
+		FAILPOINT(spool_synced);
 		while (write(s->ended, &one, sizeof one) < 0 && errno == EINTR)
 			;
 		pthread_mutex_lock(&s->mutex);

@@ -6,7 +6,7 @@
 
 static const char *running_hint(const char *status_before)
 {
-	return strcmp(status_before, "PROCESSING") == 0 ? " (it was running: its worker ends it within one heartbeat)" : NULL;
+	return strcmp(status_before, "PROCESSING") == 0 ? " (it was running: its worker ends it, within one heartbeat)" : NULL;
 }
 
 static const char *refused(const char *status)

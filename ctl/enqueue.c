@@ -13,6 +13,7 @@
 #include "buf.h"
 #include "enqueue.h"
 #include "sqltext.h"
+#include "wake.h"
 #include "words.h"
 
 #define PAYLOAD_MAX ((size_t)512 << 20)	/* more cannot be sent as one parameter with certainty */
@@ -189,10 +190,12 @@ static void enqueue_one(struct ctl *ctl, const char *payload, bool from_stdin)
 	PGresult *res = PQexecParams(ctl->session.conn, sqltext("ctl", "enqueue"), (int)ARRAY_SIZE(params), NULL, params,
 	                             NULL, NULL, 0);
 
-	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1)
+	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1) {
 		puts(PQgetvalue(res, 0, 0));
-	else
+		wake_tell(ctl, ctl->cli.args[0]);
+	} else {
 		tell_refusal(ctl, res, from_stdin);
+	}
 	PQclear(res);
 	free(delay);
 }

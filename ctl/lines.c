@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "enqueue.h"
 #include "sqltext.h"
+#include "wake.h"
 
 #define PROGRESS_EVERY (250 * MSEC)
 
@@ -223,8 +224,11 @@ enum exit_status enqueue_lines(struct ctl *ctl)
 {
 	struct load load = { .ctl = ctl, .before = BUF_INIT, .after = BUF_INIT, .out = BUF_INIT };
 
-	if (ctl_connect_schema(ctl) == 0 && load_all(&load) == 0)
+	if (ctl_connect_schema(ctl) == 0 && load_all(&load) == 0) {
 		printf("%" PRIu64 "\n", load.lines);
+		if (load.lines > 0)
+			wake_tell(ctl, ctl->cli.args[0]);
+	}
 	buf_release(&load.before);
 	buf_release(&load.after);
 	buf_release(&load.out);

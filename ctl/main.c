@@ -34,8 +34,8 @@ static const struct option_row enqueue_options[] = {
 };
 
 static const struct option_row jobs_options[] = {
-	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "Q", .help = "of this queue" },
-	{ .name = "status", .letter = 's', .kind = OPT_TEXT, .offset = AT(status), .arg = "S",
+	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "QUEUE", .help = "of this queue" },
+	{ .name = "status", .letter = 's', .kind = OPT_TEXT, .offset = AT(status), .arg = "STATUS",
 	  .help = "PENDING, PROCESSING, COMPLETED, FAILED or CANCELLED" },
 	{ .name = "limit", .letter = 'n', .kind = OPT_COUNT, .offset = AT(limit), .arg = "N", .min = 1,
 	  .help = "at most so many, the newest (default 50)" },
@@ -45,8 +45,39 @@ static const struct option_row jobs_options[] = {
 
 static const struct option_row retry_options[] = {
 	{ .name = "all-failed", .kind = OPT_FLAG, .offset = AT(all_failed), .help = "every FAILED job of --queue" },
-	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "Q",
+	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "QUEUE",
 	  .help = "with --all-failed: of this queue" },
+	{ .name = NULL },
+};
+
+static const struct option_row doctor_options[] = {
+	{ .name = "min-age", .kind = OPT_TIME, .offset = AT(min_age), .arg = "D",
+	  .help = "transactions younger than this are no finding (default 5m)" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
+	{ .name = NULL },
+};
+
+static const struct option_row late_options[] = {
+	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "Q", .help = "of this queue" },
+	{ .name = "limit", .letter = 'n', .kind = OPT_COUNT, .offset = AT(limit), .arg = "N", .min = 1,
+	  .help = "at most so many, the newest (default 50)" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
+	{ .name = NULL },
+};
+
+static const struct option_row top_options[] = {
+	{ .name = "every", .letter = 'e', .kind = OPT_TIME, .offset = AT(every), .arg = "D",
+	  .help = "look again so often (default 2s, at least 250ms)" },
+	{ .name = "once", .letter = '1', .kind = OPT_FLAG, .offset = AT(once), .help = "print it once, as when this is no terminal" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "once, as one JSON document" },
+	{ .name = NULL },
+};
+
+static const struct option_row purge_options[] = {
+	{ .name = "older-than", .kind = OPT_TIME, .offset = AT(older_than), .arg = "D", .help = "finished longer ago than this; must be given" },
+	{ .name = "queue", .letter = 'Q', .kind = OPT_TEXT, .offset = AT(queue), .arg = "Q", .help = "of this queue" },
+	{ .name = "dry-run", .letter = 'n', .kind = OPT_FLAG, .offset = AT(dry_run), .help = "count what would go, change nothing" },
+	{ .name = "json", .kind = OPT_FLAG, .help = "one JSON document" },
 	{ .name = NULL },
 };
 
@@ -62,17 +93,39 @@ static const struct command_row commands[] = {
 	{ "jobs", "", "list jobs, the newest first", jobs_options, 0, 0 },
 	{ "show", "ID", "everything about one job", list_options, 1, 1 },
 	{ "cancel", "ID...", "cancel jobs that wait or run", NULL, 1, SIZE_MAX },
-	{ "retry", "ID...", "put FAILED or CANCELLED jobs back", retry_options, 0, SIZE_MAX },
+	{ "retry", "[ID...]", "put FAILED or CANCELLED jobs back", retry_options, 0, SIZE_MAX },
 	{ "queues", "", "count jobs by queue and status, with the oldest ages", list_options, 0, 0 },
 	{ "workers", "", "list the workers that are registered", list_options, 0, 0 },
+	{ "late", "[show ID | adopt ID...]", "list the results that came too late; show prints the bytes of one, adopt stores some in their jobs",
+	  late_options, 0, SIZE_MAX },
+	{ "purge", "", "delete finished jobs, and what is kept about rows of mapped tables that are done", purge_options, 0, 0 },
 	{ "spool", "[replay]", "list the results on this host that wait for the database; replay stores those of dead workers",
 	  list_options, 0, 1 },
+	{ "doctor", "[QUEUE...]", "look for what is wrong, and say what to do: 0 nothing, 1 something was found", doctor_options, 0, SIZE_MAX },
+	{ "top", "", "watch queues, workers and running jobs, the stuck ones first", top_options, 0, 0 },
+};
+
+static const struct example_row examples[] = {
+	{ "unstuckctl init", "once for each database, and again after an update" },
+	{ "unstuckctl enqueue mail '{\"to\": \"ada@example.org\"}'", "add a job; its id is printed" },
+	{ "unstuckctl enqueue mail --delay 1h --unique-key digest-7 - <payload.json", "later, and once at a time" },
+	{ "unstuckctl enqueue mail --lines <payloads.jsonl", "each line a job, in one transaction" },
+	{ "unstuckctl queues", "what waits, runs and failed, and since when" },
+	{ "unstuckctl jobs --queue mail --status FAILED", "the newest jobs that failed, with their errors" },
+	{ "unstuckctl show 42", "payload, result, attempts and error of one job" },
+	{ "unstuckctl retry --all-failed --queue mail", "every failed job of a queue once more" },
+	{ "unstuckctl top", "watch it live; q ends it" },
+	{ "unstuckctl doctor", "what is wrong or soon will be, each with its remedy" },
+	{ "unstuckctl late", "results that came when their job had another run" },
+	{ "unstuckctl purge --older-than 30d --dry-run", "how many finished jobs would be deleted" },
+	{ "unstuckctl spool replay", "store what dead workers of this host left behind" },
+	{ .line = NULL },
 };
 
 /* In the order of commands[]. */
 static enum exit_status (*const runs[])(struct ctl *ctl) = {
 	init_run, enqueue_run, jobs_run, show_run, cancel_run, retry_run, queues_run, workers_run,
-	spool_run,
+	late_run, purge_run, spool_run, doctor_run, top_run,
 };
 _Static_assert(ARRAY_SIZE(runs) == ARRAY_SIZE(commands), "a function for every command");
 
@@ -92,8 +145,11 @@ int main(int argc, char **argv)
 			.summary = "Sets up, fills and shows the queues of Unstuck.",
 			.commands = commands,
 			.commands_len = ARRAY_SIZE(commands),
+			.examples = examples,
 		},
-		.opt = { .delay = USEC_NEVER, .limit = 50 },
+		.opt = {
+			.delay = USEC_NEVER, .limit = 50, .older_than = USEC_NEVER, .min_age = 5 * MINUTE, .every = 2 * SEC,
+		},
 		.err = ERROR_INIT,
 	};
 	int status;

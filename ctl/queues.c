@@ -9,8 +9,7 @@
 #include <string.h>
 #include "buf.h"
 #include "ctl.h"
-#include "ident.h"
-#include "mapping.h"
+#include "mapped.h"
 #include "sqltext.h"
 #include "table.h"
 
@@ -89,55 +88,6 @@ static int own_queues(struct ctl *ctl, struct output *out)
 	return 0;
 }
 
-static void put_updated_at(struct buf *sql, const struct mapping *m)
-{
-	if (m->updated_at == NULL) {
-		buf_adds(sql, "NULL::timestamptz");
-		return;
-	}
-	buf_adds(sql, "t.");
-	ident_quote(sql, m->updated_at);
-	if (m->updated_at_zoned)
-		return;
-	buf_adds(sql, " AT TIME ZONE ");
-	literal_quote(sql, m->q->timezone);
-}
-
-static void put_name(struct buf *sql, const struct mapping *m, const char *name, size_t len)
-{
-	if (strncmp(name, "table", len) == 0) {
-		ident_quote(sql, m->schema);
-		buf_addc(sql, '.');
-		ident_quote(sql, m->table);
-	} else if (strncmp(name, "status", len) == 0) {
-		ident_quote(sql, m->status);
-	} else if (strncmp(name, "updated_at", len) == 0) {
-		put_updated_at(sql, m);
-	} else if (strncmp(name, "where", len) == 0) {
-		buf_adds(sql, *m->q->where != '\0' ? m->q->where : "true");
-	} else {
-		fprintf(stderr, "unstuckctl: unknown name in sql/ctl.sql: %.*s\n", (int)len, name);
-		abort();
-	}
-}
-
-/* mapped_queue with its names filled. Caller frees. */
-static char *mapped_sql(const struct mapping *m)
-{
-	const char *text = sqltext("ctl", "mapped_queue"), *open;
-	struct buf sql = BUF_INIT;
-
-	while ((open = strchr(text, '{')) != NULL) {
-		size_t len = strcspn(open + 1, "}");
-
-		buf_add(&sql, text, (size_t)(open - text));
-		put_name(&sql, m, open + 1, len);
-		text = open + 1 + len + 1;
-	}
-	buf_adds(&sql, text);
-	return buf_give(&sql);
-}
-
 static int mapped_queue(struct ctl *ctl, const struct queue_settings *q, struct output *out, struct error *err)
 {
 	struct mapping m = { .q = q };
@@ -151,7 +101,7 @@ static int mapped_queue(struct ctl *ctl, const struct queue_settings *q, struct 
 	for (char **word = q->ready; *word != NULL; word++)
 		array_add(&ready, *word, strlen(*word));
 	array_end(&ready);
-	sql = mapped_sql(&m);
+	sql = mapped_sql(&m, "mapped_queue");
 	res = session_exec(&ctl->session, err, sql, 6,
 	                   (const char *const[]){ q->name, m.source, buf_text(&ready), q->processing, q->done, q->failed });
 	if (res != NULL)

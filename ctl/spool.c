@@ -22,19 +22,6 @@ static double age_of(const struct spool_record *r)
 
 /* ---- JSON ---- */
 
-static json_t *text_or_null(const char *text)
-{
-	struct buf clean = BUF_INIT;
-	json_t *j;
-
-	if (text == NULL)
-		return json_null();
-	utf8_clean(&clean, text, strlen(text), 8192);
-	j = json_string(buf_text(&clean));
-	buf_release(&clean);
-	return j;
-}
-
 static void add_object(void *arg, const struct spool_entry *e)
 {
 	const struct spool_record *r = e->record;
@@ -43,15 +30,15 @@ static void add_object(void *arg, const struct spool_entry *e)
 	                      "bytes", (json_int_t)e->bytes);
 
 	if (r != NULL) {
-		json_object_set_new(o, "queue", text_or_null(r->queue));
-		json_object_set_new(o, "source", text_or_null(r->source));
-		json_object_set_new(o, "job", text_or_null(r->job_id));
+		json_object_set_new(o, "queue", ctl_json_text(r->queue));
+		json_object_set_new(o, "source", ctl_json_text(r->source));
+		json_object_set_new(o, "job", ctl_json_text(r->job_id));
 		json_object_set_new(o, "claim_id", json_integer(r->claim_id));
-		json_object_set_new(o, "worker_id", text_or_null(r->worker_id));
+		json_object_set_new(o, "worker_id", ctl_json_text(r->worker_id));
 		json_object_set_new(o, "attempt", json_integer(r->attempt));
 		json_object_set_new(o, "age_s", json_real(age_of(r)));
-		json_object_set_new(o, "error", text_or_null(r->error));
-		json_object_set_new(o, "reason", text_or_null(r->reason));
+		json_object_set_new(o, "error", ctl_json_text(r->error));
+		json_object_set_new(o, "reason", ctl_json_text(r->reason));
 	}
 	json_array_append_new(arg, o);
 }

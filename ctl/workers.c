@@ -1,13 +1,13 @@
 /*
  * workers.c - the registered workers: where they are, how long ago they last spoke, what they hold.
  */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ctl.h"
 #include "sqltext.h"
 #include "table.h"
+#include "workers.h"
 
 enum column { WORKER_ID, HOST, PID, VERSION, STATE, STARTED_AT, AGE, BEAT_AT, BEAT_AGE, BEAT_N, SILENT, JOBS };
 
@@ -28,13 +28,20 @@ static json_t *worker_object(const PGresult *res, int row)
 	                 "jobs", (json_int_t)atoll(PQgetvalue(res, row, JOBS)));
 }
 
+json_t *workers_json(const PGresult *res)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < PQntuples(res); i++)
+		json_array_append_new(list, worker_object(res, i));
+	return list;
+}
+
 static int print_json(struct ctl *ctl, const PGresult *res)
 {
-	json_t *list = json_array(), *document;
-	int rc = 0;
+	json_t *list = workers_json(res), *document;
+	int rc = json_array_size(list) == (size_t)PQntuples(res) ? 0 : -1;
 
-	for (int i = 0; i < PQntuples(res) && rc == 0; i++)
-		rc = json_array_append_new(list, worker_object(res, i));
 	document = json_pack("{s:o}", "workers", list);
 	if (rc == 0 && document != NULL)
 		rc = json_dumpf(document, stdout, JSON_REAL_PRECISION(12));

@@ -19,6 +19,18 @@ static const struct command_row commands[] = {
 	  .options = recover_options, .max_args = SIZE_MAX },
 };
 
+static const struct example_row examples[] = {
+	{ "unstuck-recover --dry-run", "what is stuck, since when and why; nothing is changed" },
+	{ "unstuck-recover --yes videos", "put back what is stuck in one queue, without asking" },
+	{ "unstuck-recover --every 5m", "stay, and do so every five minutes" },
+	{ "unstuck-recover --check --warning 1 --critical 50", "one line for Nagios and its relatives" },
+	{ "unstuck-recover -d postgresql:///app --table public.videos \\\n"
+	  "      --status-column status --processing PROCESSING \\\n"
+	  "      --reset-to READY --timeout 1h --dry-run",
+	  "any table, with no settings file and nothing installed in the database" },
+	{ .line = NULL },
+};
+
 static enum exit_status once(const struct recover *ask)
 {
 	struct run r = RUN_INIT(ask);
@@ -57,9 +69,10 @@ int main(int argc, char **argv)
 	struct settings settings = { .path = NULL };
 	struct cli cli = {
 		.program = "unstuck-recover",
-		.summary = "finds jobs that are PROCESSING while nobody works on them, and puts them back",
+		.summary = "Finds jobs that are PROCESSING while nobody works on them, shows them, asks, and puts exactly those back.",
 		.commands = commands,
 		.commands_len = ARRAY_SIZE(commands),
+		.examples = examples,
 	};
 	struct recover ask = { .opt = &opt, .cli = &cli, .settings = &settings, .words = words_copy(argc, argv) };
 	struct error err = ERROR_INIT;

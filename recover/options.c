@@ -23,7 +23,7 @@ const struct option_row recover_options[] = {
 	{ .name = "limit", .kind = OPT_COUNT, .offset = AT(limit), .arg = "N", .min = 1,
 	  .help = "reset at most N rows in all" },
 	{ .name = "batch", .kind = OPT_COUNT, .offset = AT(batch), .arg = "N", .min = 1,
-	  .help = "rows a transaction (default 1000)" },
+	  .help = "at most N rows a transaction (default 1000)" },
 	{ .name = "max-recoveries", .kind = OPT_COUNT, .offset = AT(max_recoveries), .arg = "N",
 	  .help = "a job recovered this often without finishing is failed (default 3)" },
 	{ .name = "max-fraction", .kind = OPT_SHARE, .offset = AT(max_fraction), .arg = "P",

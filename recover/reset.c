@@ -4,7 +4,8 @@
  * The statement takes a row only while its token and its reason still hold and
  * nobody has it locked; what it does not return was skipped. A batch that a row
  * spoils (a trigger, a constraint) is halved until that row stands alone: it is
- * reported, and costs the others nothing.
+ * reported, and costs the others nothing. A large batch is made smaller where its
+ * rows would be locked for long.
  *
  * Not here: finding the rows (stuck.c), asking (confirm.c), telling (report_*.c).
  */
@@ -12,10 +13,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
+#include "failpoint.h"
 #include "stop.h"
 
 #define TRIES 5				/* of a statement that may succeed later */
 #define FIRST_PAUSE (50 * MSEC)		/* doubles */
+#define HOLD (25 * MSEC)		/* rows shall not be locked longer, */
+#define SMALL 250			/* but batches of this many are what they were asked to be */
 #define HOPELESS 25			/* rows in a row without permission, and none ever done: it is not the rows */
 
 struct reset {
@@ -111,7 +116,9 @@ static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n
 	const char *params[] = { buf_text(&ids), buf_text(&tokens), r->timeout,
 	                         r->order->ignore_liveness ? "t" : "f", r->recoveries };
 
+	FAILPOINT(before_reset);
 	res = session_exec(r->session, why, r->sql, (int)ARRAY_SIZE(params), params);
+	FAILPOINT(after_reset);
 	if (res != NULL)
 		batch_settle(r, rows, n, res);
 	PQclear(res);
@@ -176,16 +183,32 @@ static int span_reset(struct reset *r, struct stuck_row **rows, size_t n, int tr
 	return 0;
 }
 
+/* How many rows next, after so many took so long: at most twice as many. */
+static size_t batch_next(size_t batch, usec_t took, size_t most)
+{
+	size_t fit = took > 0 ? (size_t)(batch * HOLD / took) : most;
+
+	if (fit > 2 * batch)
+		fit = 2 * batch;
+	if (fit < SMALL)
+		fit = SMALL;
+	return fit < most ? fit : most;
+}
+
 static int rows_reset(struct reset *r, struct stuck_row **rows, size_t n, struct error *err)
 {
-	for (size_t at = 0; at < n && !stop_asked(); at += r->order->batch) {
-		struct error why = ERROR_INIT;
-		size_t len = n - at < r->order->batch ? n - at : r->order->batch;
+	size_t most = r->order->batch, batch = most < SMALL ? most : SMALL;
 
+	for (size_t at = 0, len; at < n && !stop_asked(); at += len) {
+		struct error why = ERROR_INIT;
+		usec_t begun = clock_now();
+
+		len = n - at < batch ? n - at : batch;
 		if (span_reset(r, rows + at, len, TRIES, &why) < 0) {
 			*err = why;
 			return -1;
 		}
+		batch = batch_next(batch, clock_now() - begun, most);
 	}
 	return 0;
 }

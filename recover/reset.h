@@ -11,7 +11,7 @@
 struct reset_order {
 	bool ignore_liveness;
 	uint32_t max_recoveries;
-	uint32_t batch;
+	uint32_t batch;		/* rows a transaction, at most */
 	/* told after each transaction: rows dealt with so far in this queue */
 	void (*progress)(void *arg, size_t rows);
 	/* told of a row that the database refused, with its reason */

@@ -2,7 +2,7 @@
  * run.c - the order of a run, written once.
  *
  *   connect, lock, choose the queues, replay the spools of dead workers on this host, watch the silent workers,
- *   preview, brake, consent, declare the dead, reset
+ *   preview, brake, consent, declare the dead, reset, adopt late results
  *
  * Each step may end the run; the report then says how far it came.
  * Not here: the report itself (report_*.c), doing it again and again (schedule.c).
@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "adoption.h"
 #include "confirm.h"
+#include "failpoint.h"
 #include "lock.h"
 #include "log.h"
 #include "progress.h"
@@ -375,11 +377,13 @@ static int run_apply(struct run *r)
 {
 	if (watch_declare_dead(&r->session, &r->lost, &r->error) < 0)
 		return -1;
+	FAILPOINT(recover_declared);
 	tell_lost(r);
 	r->applied = true;
 	reset_all(r);
 	sweep(r);
-	return r->error.kind == ERR_NONE ? 0 : -1;
+	FAILPOINT(recover_done);
+	return r->error.kind == ERR_NONE ? adoption_run(r) : -1;
 }
 
 static int run_steps(struct run *r)
@@ -391,15 +395,20 @@ static int run_steps(struct run *r)
 	note_setup(r);
 	if (!r->dry_run && (go = run_lock(r)) <= 0)
 		return go;
+	FAILPOINT(recover_locked);
 	if (run_choose(r) < 0 || spools_replay(r) < 0)
 		return -1;
 	if (!r->dry_run && !r->ask->opt->ignore_liveness &&
 	    watch_silent(&r->session, say_watching, r, &r->error) < 0)
 		return -1;
+	FAILPOINT(recover_watched);
 	if (stop_asked() || run_preview(r) < 0)
 		return r->error.kind == ERR_NONE ? 0 : -1;
+	FAILPOINT(recover_listed);
 	run_brake(r);
-	if (stop_asked() || r->dry_run || r->refused)
+	if (r->dry_run && !stop_asked())
+		return adoption_run(r);
+	if (stop_asked() || r->refused)
 		return 0;
 	if (run_sums(r).planned > 0 ? !run_consent(r) : !has_yes(r))
 		return 0;

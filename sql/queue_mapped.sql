@@ -39,6 +39,7 @@ WITH {picks}, me AS MATERIALIZED (
          attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.attempts + 1 END,
          failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
+         first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
@@ -239,6 +240,75 @@ SELECT r.id,
            FROM {table} AS t WHERE t.{id} = r.id::{id_type}
           LIMIT 1) AS l ON true;
 
+-- name: adoptable
+SELECT l.id AS late, l.job_id AS id, l.claim_id, {late_raw} AS raw
+  FROM unstuck.late_results AS l
+ WHERE {@late_open}
+   AND (SELECT l.claim_id >= k.first_claim
+               AND CASE WHEN t.{status} IN ({waiting}) THEN k.state IN ('RELEASED', 'RECOVERED', 'RETRY')
+                        WHEN t.{status} IN ({adoptable}) THEN k.state = 'DEAD' END
+          FROM unstuck.claims AS k, {table} AS t
+         WHERE k.source = {source} AND k.job_id = l.job_id AND t.{id} = l.job_id::{id_type})
+{@late_next};
+
+-- name: adopted
+-- Unasked: a row that waits, as our last write has left it, or that we have given up; as the claims since it was last made ready by
+-- the application. A person's word is enough for any other that waits or has failed. The claim takes over
+-- the token, so that the answer to any other one does not fit any more.
+WITH late AS MATERIALIZED (
+{@late_row}
+), locked AS MATERIALIZED (
+  SELECT r.*, l.key, l.id, l.row_token, l.given_up
+    FROM late AS r CROSS JOIN LATERAL (
+           SELECT t.{id} AS key, t.{id}::text AS id, t.xmin::text AS row_token, t.{status} NOT IN ({waiting}) AS given_up
+             FROM {table} AS t
+            WHERE t.{id} = r.job_id::{id_type} AND CASE WHEN t.{status} IN ({adoptable}) THEN true END
+              FOR NO KEY UPDATE) AS l
+), mine AS MATERIALIZED (
+  SELECT l.*
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = {source} AND k.job_id = l.id
+              AND CASE WHEN $2::bool OR l.claim_id >= k.first_claim{and_untouched}
+                        AND CASE WHEN l.given_up THEN k.state = 'DEAD' ELSE k.state IN ('RELEASED', 'RECOVERED', 'RETRY') END
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
+), written AS (
+  UPDATE {table} AS t SET {status} = {done}{set_result}{set_updated_at}
+    FROM mine AS m
+   WHERE t.{id} = ANY (ARRAY[m.key]) AND (m.result IS NULL OR m.result::jsonb IS NOT NULL)
+  RETURNING {source}::text AS source, m.id, m.late, m.claim_id, m.worker_id, m.result
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', claim_id = s.claim_id, worker_id = s.worker_id, ended_at = clock_timestamp(), row_token = {xid},
+         last_error = NULL, not_before = NULL
+    FROM written AS s
+   WHERE {@claim_written}
+  RETURNING s.id, s.late, s.result
+), marked AS (
+  UPDATE unstuck.late_results AS l SET adopted_at = clock_timestamp()
+    FROM stored AS s
+   WHERE l.id = s.late
+  RETURNING s.id, s.result
+)
+
+-- name: adopt
+{@adopted}
+SELECT m.id, m.result FROM marked AS m;
+
+-- name: adopt_all
+-- Divides by zero (22012) unless it was adopted.
+{@adopted}
+SELECT a.id, a.result
+  FROM (SELECT max(m.id) AS id, max(m.result) AS result, 1 / count(*) AS every FROM marked AS m) AS a
+ WHERE a.every = 1;
+
+-- name: status
+SELECT CASE WHEN t.{status} = {processing} THEN 'PROCESSING' WHEN t.{status} = {done} THEN 'COMPLETED'
+            WHEN t.{status} IN ({waiting}) THEN 'PENDING' WHEN t.{status} IN ({adoptable}) THEN 'FAILED' END AS status,
+       t.{status}::text AS stored
+  FROM {table} AS t WHERE t.{id} = $1::text::{id_type};
+
 -- name: held
 WITH held AS MATERIALIZED (
 {@holding}
@@ -308,6 +378,7 @@ WITH r AS MATERIALIZED (
          attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.attempts END,
          failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.recoveries + 1 END,
+         first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
 ), entered AS (
   INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
@@ -324,3 +395,53 @@ SELECT count(*) FROM {table} AS t
  WHERE t.{status} = {processing} AND {touched} IS NULL
    AND (SELECT k.state = 'ACTIVE' FROM unstuck.claims AS k
          WHERE k.source = {source} AND k.job_id = t.{id}::text) IS NOT TRUE;
+
+-- What people look at (worker/view.c). Statuses by their names in our own table; where the settings have none
+-- for one, no row has it.
+
+-- name: view_counts
+-- $1 pages to read at most, spread over the table; beyond that the counts are estimates -> queue, status, n
+SELECT {queue} AS queue, s.status, ceil(s.n * greatest(1, p.pages / $1::float8))::bigint AS n
+  FROM (SELECT CASE WHEN t.{status} = {processing} THEN 'PROCESSING'
+                    WHEN t.{status} = {done_or_null} THEN 'COMPLETED'
+                    WHEN t.{status} = {failed_or_null} THEN 'FAILED'
+                    WHEN t.{status} IN ({all_ready}){and_where} THEN 'PENDING' END AS status, count(*) AS n
+          FROM {table} AS t TABLESAMPLE SYSTEM (least(100, 100 * $1::float8 / (SELECT v.pages FROM ({@view_pages}) AS v))) REPEATABLE (1)
+         GROUP BY 1) AS s,
+       ({@view_pages}) AS p
+ WHERE s.status IS NOT NULL;
+
+-- name: view_pages
+SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(r.relid)) FROM pg_partition_tree({regclass}) AS r),
+                            pg_relation_size({regclass})) / current_setting('block_size')::int) AS pages
+
+-- name: view_open
+-- $1 rows to look at for each status -> queue, pending, ready, later, oldest_pending, processing, oldest_processing, workers
+WITH pending AS MATERIALIZED (
+  SELECT {touched} AS since FROM {table} AS t WHERE t.{status} IN ({all_ready}){and_where} LIMIT $1::int
+), running AS MATERIALIZED (
+  SELECT t.{id}::text AS id, {touched} AS since FROM {table} AS t WHERE t.{status} = {processing} LIMIT $1::int
+), held AS MATERIALIZED (
+  SELECT r.since, k.worker_id, k.claimed_at
+    FROM running AS r LEFT JOIN LATERAL (
+           SELECT k.worker_id, k.claimed_at FROM unstuck.claims AS k
+            WHERE k.source = {source} AND k.job_id = r.id AND k.state = 'ACTIVE' OFFSET 0) AS k ON true
+)
+SELECT {queue} AS queue, p.n AS pending, p.n AS ready, NULL::bigint AS later,
+       extract(epoch FROM statement_timestamp() - p.since) AS oldest_pending,
+       h.n AS processing, extract(epoch FROM statement_timestamp() - h.since) AS oldest_processing, h.workers
+  FROM (SELECT count(*) AS n, min(since) AS since FROM pending) AS p,
+       (SELECT count(*) AS n, min(coalesce(claimed_at, since)) AS since, count(DISTINCT worker_id) AS workers FROM held) AS h;
+
+-- name: view_failures
+-- $1 rows to look at, the newest by their key -> queue, job, at, attempts, error
+SELECT {queue} AS queue, t.id AS job, to_char(coalesce(k.ended_at, t.since) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at,
+       k.attempts, left(k.last_error, 2000) AS error
+  FROM (SELECT t.{id}::text AS id, t.{status} AS status, {touched} AS since
+          FROM {table} AS t ORDER BY t.{id} DESC LIMIT $1::int) AS t
+       LEFT JOIN LATERAL (
+         SELECT k.ended_at, k.attempts, k.last_error FROM unstuck.claims AS k
+          WHERE k.source = {source} AND k.job_id = t.id OFFSET 0) AS k ON true
+ WHERE t.status = {failed_or_null}
+ ORDER BY coalesce(k.ended_at, t.since) DESC NULLS LAST
+ LIMIT 20;

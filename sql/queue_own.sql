@@ -154,6 +154,20 @@ SELECT r.id,
   FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
   LEFT JOIN LATERAL (SELECT i.* FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = {queue} OFFSET 0) AS j ON true;
 
+-- name: adoptable
+SELECT l.id AS late, l.job_id AS id, l.claim_id, {late_raw} AS raw
+  FROM unstuck.late_results AS l
+ WHERE {@late_open}
+   AND (SELECT j.status IN ('PENDING', 'FAILED') AND l.claim_id >= j.first_claim
+          FROM unstuck.jobs AS j WHERE j.id = l.job_id::bigint AND j.queue = {queue})
+{@late_next};
+
+-- name: adopt
+SELECT a.job AS id, a.adopted AS result FROM unstuck.adopt($1::bigint, $2::bool, {as_text}) AS a;
+
+-- name: status
+SELECT j.status, j.status AS stored FROM unstuck.jobs AS j WHERE j.id = $1::bigint AND j.queue = {queue};
+
 -- name: held
 SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j
  WHERE j.id = ANY (ARRAY({@of_worker})) AND j.queue = {queue} AND j.worker_id = $1::uuid AND j.status = 'PROCESSING'

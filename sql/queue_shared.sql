@@ -13,6 +13,30 @@ ON CONFLICT DO NOTHING;
     FROM r WHERE r.raw IS NOT NULL
   ON CONFLICT DO NOTHING
 
+-- name: late_open
+-- Of this queue, successes in themselves, behind $1. Those that are no results after all are bad_data by now.
+l.queue = {queue} AND l.source = {source} AND l.adopted_at IS NULL AND l.id > $1::bigint AND l.reason IN ({unasked})
+
+-- name: late_next
+ ORDER BY l.id
+ LIMIT $2::int
+
+-- name: late_row
+-- $1, unless it was adopted or somebody just does that; what a person may adopt besides ($2) is what a handler printed and nobody
+-- judged, or the database refused once: not yet JSON where the queue's output is text.
+  SELECT l.id AS late, l.job_id, l.claim_id, l.worker_id,
+         CASE WHEN {as_text} AND l.reason IN ('bad_data', 'unfinished')
+              THEN to_json(rtrim(convert_from(l.raw, 'UTF8'), E' \t\n\v\f\r'))::text
+              ELSE convert_from(l.raw, 'UTF8') END AS result
+    FROM unstuck.late_results AS l
+   WHERE l.id = $1::bigint AND l.queue = {queue} AND l.source = {source} AND l.adopted_at IS NULL
+     AND CASE WHEN $2::bool THEN l.reason <> 'too_large' ELSE l.reason IN ({unasked}) END
+     FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: spoil
+-- $1: what was taken for a result is none. It is not tried again unasked.
+UPDATE unstuck.late_results AS l SET reason = 'bad_data' WHERE l.id = $1::bigint AND l.adopted_at IS NULL;
+
 -- name: judged
 -- For each row of "found" (id, token, claim_id, worker_id, since, poisoned ...) what is known of its owner,
 -- and the reason it is stuck for: NULL when it is not. "ask" has the timeout and ignore_liveness.

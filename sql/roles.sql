@@ -5,10 +5,11 @@
 --
 --   unstuck_enqueue   add jobs, cancel and retry them            the application
 --   unstuck_worker    claim, store, release, recover             unstuck-worker
---   unstuck_recover   put stuck jobs back, look at them          unstuck-recover
+--   unstuck_recover   put stuck jobs back, adopt late results    unstuck-recover
 --   unstuck_read      look at everything, results included       monitoring, people
 --
--- On an application's own table grant besides (recover needs SELECT of what it shows, UPDATE of these two):
+-- On an application's own table grant besides (recover needs SELECT of what it shows, UPDATE of status and updated_at; of
+-- result too, or what on_success needs, if it is to adopt late results there as the workers do):
 --   GRANT SELECT, UPDATE (status, updated_at, result) ON videos TO unstuck_worker;
 
 DO $roles$
@@ -41,6 +42,8 @@ GRANT SELECT, DELETE ON unstuck.batches TO unstuck_recover;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_recover;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_recover;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_recover;
+GRANT SELECT, UPDATE (adopted_at, reason) ON unstuck.late_results TO unstuck_recover;
+GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_recover;
 
 -- A worker recovers its own queues too; it has all of the above by its own name, so that nothing hangs on INHERIT.
 GRANT SELECT, INSERT, UPDATE, DELETE ON unstuck.workers TO unstuck_worker;
@@ -49,6 +52,7 @@ GRANT SELECT, INSERT, DELETE ON unstuck.batches TO unstuck_worker;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_worker;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_worker;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_worker;
-GRANT INSERT ON unstuck.late_results TO unstuck_worker;
+GRANT SELECT, INSERT, UPDATE (adopted_at, reason) ON unstuck.late_results TO unstuck_worker;
+GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_worker;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA unstuck TO unstuck_read;

@@ -1,4 +1,4 @@
--- schema.sql - everything that Unstuck keeps in the database, version 2.
+-- schema.sql - everything that Unstuck keeps in the database, version 3.
 --
 -- Can be run again at any time: what is there stays. `unstuckctl init` runs the whole file
 -- in one transaction under an advisory lock. A later version adds its changes below.
@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS unstuck.jobs (
   waiting      boolean GENERATED ALWAYS AS (status = 'PENDING') STORED,
   alone        boolean GENERATED ALWAYS AS (status = 'PROCESSING' AND batch IS NULL) STORED,
   open_key     text GENERATED ALWAYS AS (CASE WHEN status IN ('PENDING', 'PROCESSING') THEN unique_key END) STORED,
+  first_claim  bigint NOT NULL DEFAULT 0,
   CONSTRAINT jobs_pkey PRIMARY KEY (id, queue)
 ) WITH (fillfactor = 50);
 
@@ -129,6 +130,7 @@ CREATE TABLE IF NOT EXISTS unstuck.claims (
   last_error text,
   claimed_at timestamptz,
   ended_at   timestamptz,
+  first_claim bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (source, job_id)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE unstuck.claims IS 'For rows of an application''s table what unstuck.jobs has in its own columns: the last claim of each';
@@ -151,7 +153,7 @@ CREATE TABLE IF NOT EXISTS unstuck.recoveries (
   at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE unstuck.recoveries IS 'The ledger: one row for each stuck job that was put back (action reset) or given up (action fail)';
-CREATE INDEX IF NOT EXISTS recoveries_of_job ON unstuck.recoveries (source, job_id);
+DROP INDEX IF EXISTS unstuck.recoveries_of_job;	-- of version 1: nothing reads by it, and each recovery had to write it
 
 CREATE TABLE IF NOT EXISTS unstuck.late_results (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -167,6 +169,26 @@ CREATE TABLE IF NOT EXISTS unstuck.late_results (
   UNIQUE (source, job_id, claim_id, worker_id)
 );
 COMMENT ON TABLE unstuck.late_results IS 'Results that could not go to their job, byte for byte, with the reason';
+ALTER TABLE unstuck.late_results ALTER COLUMN source SET DEFAULT 'unstuck.jobs';
+CREATE INDEX IF NOT EXISTS late_open ON unstuck.late_results (queue, source, id) WHERE adopted_at IS NULL;
+
+-- Before version 3 nobody knew which claims were of a time before a retry: those of then adopt nothing by themselves.
+DO $upgrade$
+DECLARE
+  kept text;
+BEGIN
+  FOREACH kept IN ARRAY ARRAY['jobs', 'claims'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                    WHERE attrelid = ('unstuck.' || kept)::regclass AND attname = 'first_claim' AND NOT attisdropped) THEN
+      EXECUTE pg_catalog.format('ALTER TABLE unstuck.%I ADD COLUMN first_claim bigint NOT NULL DEFAULT %s', kept,
+                                pg_catalog.nextval('unstuck.claim_seq'));
+      EXECUTE pg_catalog.format('ALTER TABLE unstuck.%I ALTER COLUMN first_claim SET DEFAULT 0', kept);
+    END IF;
+  END LOOP;
+END
+$upgrade$;
+COMMENT ON COLUMN unstuck.jobs.first_claim IS 'Late results of smaller claim ids are of a time before it was put back by hand: they are not adopted unasked';
+COMMENT ON COLUMN unstuck.claims.first_claim IS 'The same, of a row that the application made ready again after its end';
 
 -- Functions. search_path is pinned and every name qualified: they run with the owner's rights.
 
@@ -235,12 +257,24 @@ COMMENT ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int) IS
 CREATE OR REPLACE FUNCTION unstuck.cancel(id bigint)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cancel$
 #variable_conflict use_column
+DECLARE
+  its_status text;
+  its_worker uuid;
 BEGIN
+  SELECT j.status, j.worker_id INTO its_status, its_worker FROM unstuck.jobs AS j
+   WHERE j.id = cancel.id AND j.status IN ('PENDING', 'PROCESSING') FOR NO KEY UPDATE;
   -- The token stays: the worker that runs it learns of it by the status, and its result no longer fits.
   UPDATE unstuck.jobs AS j
      SET status = 'CANCELLED', batch = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
    WHERE j.id = cancel.id AND j.status IN ('PENDING', 'PROCESSING');
-  RETURN FOUND;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  -- It looks at its jobs at once; without this it would with its next beat.
+  IF its_status = 'PROCESSING' AND its_worker IS NOT NULL THEN
+    PERFORM pg_notify('unstuck_cancel', its_worker::text);
+  END IF;
+  RETURN true;
 END
 $cancel$;
 COMMENT ON FUNCTION unstuck.cancel(bigint) IS 'Give up a job that is PENDING or PROCESSING. Whether it did';
@@ -254,7 +288,7 @@ BEGIN
   -- A new claim_id: nothing that is still under way for the old one can answer for the new run.
   UPDATE unstuck.jobs AS j
      SET status = 'PENDING', failures = 0, recoveries = 0, run_at = now(), claim_id = nextval('unstuck.claim_seq'),
-         worker_id = NULL, batch = NULL, claimed_at = NULL, updated_at = clock_timestamp(), finished_at = NULL
+         first_claim = currval('unstuck.claim_seq'), worker_id = NULL, batch = NULL, claimed_at = NULL, updated_at = clock_timestamp(), finished_at = NULL
    WHERE j.id = retry.id AND j.status IN ('FAILED', 'CANCELLED')
   RETURNING j.queue INTO its_queue;
   IF NOT FOUND THEN
@@ -269,8 +303,40 @@ $retry$;
 COMMENT ON FUNCTION unstuck.retry(bigint) IS
   'Run a FAILED or CANCELLED job again from the start. Whether it did: not while another unfinished job has its unique_key';
 
+-- For who may not write results: unstuck_recover. A run that succeeded and came too late counts while no other one does: a job that
+-- waits or has failed takes its result, once, and the token with it, so that the answer to any other claim does not fit
+-- any more. Unasked only what succeeded, of a claim since the job was last put back by hand.
+CREATE OR REPLACE FUNCTION unstuck.adopt(late bigint, by_hand boolean DEFAULT false, as_text boolean DEFAULT false)
+RETURNS TABLE (job text, adopted text) LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $adopt$
+  WITH late AS MATERIALIZED (
+    SELECT l.id, l.queue, l.job_id::bigint AS job, l.claim_id, l.worker_id,
+           CASE WHEN adopt.as_text AND l.reason IN ('bad_data', 'unfinished')
+                THEN to_json(rtrim(convert_from(l.raw, 'UTF8'), E' \t\n\v\f\r'))::text
+                ELSE convert_from(l.raw, 'UTF8') END AS result
+      FROM unstuck.late_results AS l
+     WHERE l.id = adopt.late AND l.source = 'unstuck.jobs' AND l.adopted_at IS NULL
+       AND CASE WHEN adopt.by_hand THEN l.reason <> 'too_large' ELSE l.reason IN ('fenced', 'failed') END
+       FOR NO KEY UPDATE SKIP LOCKED
+  ), stored AS (
+    UPDATE unstuck.jobs AS j
+       SET status = 'COMPLETED', result = late.result::jsonb, claim_id = late.claim_id, worker_id = late.worker_id,
+           last_error = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
+      FROM late
+     WHERE j.id = late.job AND j.queue = late.queue AND j.status IN ('PENDING', 'FAILED')
+       AND (adopt.by_hand OR late.claim_id >= j.first_claim)
+    RETURNING late.id, late.result
+  )
+  UPDATE unstuck.late_results AS l SET adopted_at = clock_timestamp()
+    FROM stored AS s
+   WHERE l.id = s.id
+  RETURNING l.job_id, s.result
+$adopt$;
+COMMENT ON FUNCTION unstuck.adopt(bigint, boolean, boolean) IS
+  'Store a late result in its job, if that waits or has failed: the job''s id and the result, or no row';
+
+REVOKE ALL ON FUNCTION unstuck.adopt(bigint, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int) FROM PUBLIC;
 REVOKE ALL ON FUNCTION unstuck.cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION unstuck.retry(bigint) FROM PUBLIC;
 
-INSERT INTO unstuck.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO unstuck.schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;

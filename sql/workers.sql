@@ -36,7 +36,7 @@ RETURNING w.beat_n;
 SELECT FROM unstuck.workers AS w WHERE w.worker_id = $1::uuid FOR UPDATE;
 
 -- name: unregister
--- $1 worker. Only when nothing is left behind: a row comes back when it is gone.
+-- $1 worker. Only when nothing is left behind: a row comes back when it is gone, or was: the answer to an earlier goodbye may be lost.
 WITH gone AS (
   DELETE FROM unstuck.workers AS w
    WHERE w.worker_id = $1::uuid
@@ -49,7 +49,9 @@ WITH gone AS (
 ), forgotten AS (
   DELETE FROM unstuck.batches AS b USING gone WHERE b.worker_id = gone.worker_id
 )
-SELECT g.worker_id FROM gone AS g;
+SELECT g.worker_id FROM gone AS g
+ UNION ALL
+SELECT $1::uuid WHERE NOT EXISTS (SELECT 1 FROM unstuck.workers AS w WHERE w.worker_id = $1::uuid);
 
 -- name: sweep
 -- Batches whose jobs have all ended, when their worker was not there to forget them.

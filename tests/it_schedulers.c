@@ -274,8 +274,12 @@ START_TEST(installed_files_name_the_installed_programs)
 		ck_assert_msg(strstr(text, "/usr/local/") == NULL, "%s", text);
 	}
 	must_run(0, NULL, story_text("%s/bin/unstuck-recover", root), "--version");
+	ck_assert(file_exists("root/share/bash-completion/completions/unstuck-recover"));
+	ck_assert_int_eq(file_exists("root/share/man/man5/unstuck.ini.5"), access(build_path("man/unstuck.ini.5"), R_OK) == 0);
 	must_run(0, NULL, "make", "-s", "-C", source_path("."), "uninstall", "DESTDIR=", story_text("PREFIX=%s", root));
 	ck_assert(!file_exists("root/share/unstuck") && !file_exists("root/bin/unstuck-recover"));
+	ck_assert(!file_exists("root/share/man/man5/unstuck.ini.5") &&
+	          !file_exists("root/share/bash-completion/completions/unstuck-recover"));
 	ck_assert(!file_exists("root/lib/systemd/system/unstuck-worker.service") && !file_exists("root/lib/sysusers.d/unstuck.conf"));
 }
 END_TEST

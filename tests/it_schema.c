@@ -43,7 +43,7 @@ START_TEST(the_schema_can_be_made_again_and_keeps_what_is_there)
 		testdb_sql(db, sqltext("roles", NULL));
 	}
 	must_equal(db, "SELECT count(*) FROM unstuck.jobs", "1");
-	must_equal(db, "SELECT string_agg(version::text, ',') FROM unstuck.schema_version", "2");
+	must_equal(db, "SELECT string_agg(version::text, ',') FROM unstuck.schema_version", "3");
 	must_equal(db, "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'unstuck'"
 	               " AND relkind = 'r' AND obj_description(c.oid) IS NULL", "0");
 }
@@ -56,7 +56,7 @@ START_TEST(jobs_have_the_columns_of_the_manual)
 	must_equal(db, "SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns"
 	               " WHERE table_schema = 'unstuck' AND table_name = 'jobs'",
 	           "id queue payload status priority run_at attempts failures recoveries max_attempts unique_key result last_error"
-	           " claim_id worker_id claimed_at created_at updated_at finished_at batch waiting alone open_key");
+	           " claim_id worker_id claimed_at created_at updated_at finished_at batch waiting alone open_key first_claim");
 	must_refuse(db, "23514", "INSERT INTO unstuck.jobs (queue, status) VALUES ('q', 'WORKING')");
 	must_sql(db, "INSERT INTO unstuck.jobs (queue, status) VALUES ('q', 'PROCESSING')");
 }
@@ -447,7 +447,8 @@ START_TEST(a_worker_does_all_its_work_with_its_role)
 	workers(as, "unregister", W1);
 	must_refuse(as, "42501", "INSERT INTO unstuck.jobs (queue) VALUES ('x')");
 	must_refuse(as, "42501", "DELETE FROM unstuck.jobs");
-	must_refuse(as, "42501", "SELECT raw FROM unstuck.late_results");
+	must_refuse(as, "42501", "DELETE FROM unstuck.late_results");
+	must_refuse(as, "42501", "UPDATE unstuck.late_results SET raw = ''");
 	must_refuse(as, "42501", "DELETE FROM unstuck.recoveries");
 	role_end(db, as, "unstuck_worker");
 }

@@ -20,9 +20,13 @@ static const char *name_of(int i, const char *what)
 	return story_text("w%d.%s", i, what);
 }
 
+/* The version of the i-th worker: every other one is of the next. */
+#define START(i) must_run(0, NULL, (i) % 2 == 0 ? "unstuck-worker" : build_path("next/unstuck-worker"), "run", "--daemon", \
+                          "--pidfile", name_of(i, "pid"), "--log-file", name_of(i, "log"))
+
 /*
- * One job every 20 ms, all the time; meanwhile three times a new worker beside the old one, which is made
- * quiet and told to stop. The poll interval is an hour: a job that waited for it would wait for ever.
+ * One job every 20 ms, all the time; meanwhile three times a worker of another version beside the old one, which
+ * is made quiet and told to stop. The poll interval is an hour: a job that waited for it would wait for ever.
  */
 START_TEST(an_update_under_load_delays_nothing_and_runs_nothing_twice)
 {
@@ -36,13 +40,16 @@ START_TEST(an_update_under_load_delays_nothing_and_runs_nothing_twice)
 	must_sql(db, "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO first_claims VALUES (NEW.id,"
 	             " clock_timestamp() - NEW.created_at) ON CONFLICT DO NOTHING; RETURN NULL; END $$;"
 	             "CREATE TRIGGER note AFTER UPDATE ON unstuck.jobs FOR EACH ROW WHEN (NEW.status = 'PROCESSING') EXECUTE FUNCTION note()");
-	IS_DONE("run", "--daemon", "--pidfile", name_of(0, "pid"), "--log-file", name_of(0, "log"));
+	START(0);
 	write_file("load.sql", "DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM unstuck.enqueue('mail'); COMMIT; PERFORM pg_sleep(0.02);"
 	                       " END LOOP; END $$;");
 	load = must_start(NULL, "psql", "-X", "-q", "-d", db->url, "-f", "load.sql");
 	for (int i = 0; i < 3; i++) {
 		must_become(db, story_text("SELECT count(*) > %d FROM unstuck.jobs", (i + 1) * 60), "t", 20000);
-		IS_DONE("run", "--daemon", "--pidfile", name_of(i + 1, "pid"), "--log-file", name_of(i + 1, "log"));
+		START(i + 1);
+		must_equal(db, "SELECT count(DISTINCT version) FROM unstuck.workers", "2");
+		/* Both work for a while before the old one goes. */
+		must_become(db, "SELECT count(DISTINCT j.worker_id) FROM unstuck.jobs AS j JOIN unstuck.workers USING (worker_id)", "2", 20000);
 		IS_DONE("quiet", "--pidfile", name_of(i, "pid"));
 		IS_DONE("stop", "--pidfile", name_of(i, "pid"));
 		must_equal(db, "SELECT count(*) FROM unstuck.workers", "1");

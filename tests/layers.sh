@@ -9,20 +9,20 @@ set -eu
 cd "$(dirname "$0")/.."
 
 table='
-0 common/error common/clock common/buf common/crc32c common/log_syslog common/log_rotate
-1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment
-2 common/setting* common/cli* common/pg common/catalog
-3 common/mapping* common/replay*
-4 worker/db* worker/batch worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address
-5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals
+0 common/version common/error common/clock common/buf common/crc32c common/log_syslog common/log_rotate common/redis_url common/failpoint
+1 common/spool* common/inifile common/words common/ident common/log common/sqltext common/fragment common/resolve common/log_events common/progress common/late common/printed
+2 common/setting* common/cli* common/pg common/catalog common/redis_dial
+3 common/mapping* common/replay* common/adopt common/on_success
+4 worker/db* worker/redis_link worker/batch worker/child* worker/launch worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address worker/page worker/attend worker/cgroup
+5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals worker/redis.h worker/redis.c worker/rate* worker/live worker/http* worker/sse worker/metrics* worker/view* worker/state* worker/adoption worker/inherit
 6 worker/worker.c
 7 worker/main
-4 recover/options recover/target* recover/lock recover/stop recover/progress recover/watch recover/on_stuck
-5 recover/run.h recover/stuck recover/reset recover/confirm recover/report* recover/command recover/tell recover/spools
+4 recover/options recover/target* recover/lock recover/stop recover/watch recover/on_stuck
+5 recover/run.h recover/stuck recover/reset recover/confirm recover/report* recover/command recover/tell recover/spools recover/adoption
 6 recover/run.c recover/finish recover/schedule recover/nagios
 7 recover/main
 4 ctl/ctl ctl/table
-5 ctl/change
+5 ctl/change ctl/wake ctl/mapped ctl/screen ctl/top_view ctl/lates.h
 6 ctl/*
 7 ctl/main
 '

@@ -9,7 +9,7 @@ status=0
 scripts=$(find . \( -path ./build -o -path ./.git \) -prune -o -type f -print |
 	while read -r file; do
 		case $file in
-		*.sh) echo "$file" ;;
+		*.sh | *.bash) echo "$file" ;;
 		*.*) ;;
 		*) head -c 64 "$file" | head -n 1 | grep -a -q -E '^#!.*[/ ](ba)?sh( |$)' && echo "$file" ;;
 		esac

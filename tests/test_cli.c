@@ -47,6 +47,13 @@ static const struct command_row commands[] = {
 	{ "check", "", "check all", NULL, 0, 0 },
 };
 
+static const struct example_row examples[] = {
+	{ "unstuck-test run q1 -n 3", "one queue" },
+	{ "tail -f ids | unstuck-test list -",
+	  "what comes, one by one, with an explanation that does not fit on a single line" },
+	{ .line = NULL },
+};
+
 /* One call of cli_parse() and what it wrote. */
 struct call {
 	struct cli cli;
@@ -59,7 +66,7 @@ struct call {
 static struct cli program(const char *default_command)
 {
 	return (struct cli){ .program = "unstuck-test", .summary = "Tests the command line.", .commands = commands,
-	                     .commands_len = ARRAY_SIZE(commands), .default_command = default_command };
+	                     .commands_len = ARRAY_SIZE(commands), .default_command = default_command, .examples = examples };
 }
 
 /* argv in memory of its own, as a program gets it. */
@@ -289,12 +296,18 @@ static const char common_help[] =
 "Options of every command:\n"
 "  -c, --config FILE       settings file (default $UNSTUCK_CONFIG, ./unstuck.ini,\n"
 "                          /etc/unstuck/unstuck.ini)\n"
-"  -d, --database-url URL  the database (default $DATABASE_URL, the settings, then libpq's own\n"
-"                          variables and files)\n"
+"  -d, --database-url URL  the database (default $DATABASE_URL, the settings,\n"
+"                          then libpq's own variables and files)\n"
 "  -v, --verbose           say more; twice for still more\n"
 "  -q, --quiet             say less\n"
 "  -h, --help              this text; behind a command, its own\n"
-"  -V, --version           the version\n"
+"  -V, --version           the version\n";
+
+static const char duration_help[] =
+"\n"
+"D is a duration: 90 (seconds), 250ms, 90s, 15m, 1h30m, 2d.\n";
+
+static const char status_help[] =
 "\n"
 "Exit statuses:\n"
 "   0  done, or nothing to do\n"
@@ -302,7 +315,9 @@ static const char common_help[] =
 "  64  wrong options or arguments\n"
 "  69  the database cannot be reached\n"
 "  75  stopped, but results or rows could not be handed back\n"
-"  78  wrong settings, or no schema in the database\n";
+"  78  wrong settings, or no schema in the database\n"
+"\n"
+"The manual: man unstuck-test; man 5 unstuck.ini has the settings.\n";
 
 START_TEST(help_of_the_program_lists_its_commands)
 {
@@ -319,14 +334,21 @@ START_TEST(help_of_the_program_lists_its_commands)
 	                 "  stop            stop the worker\n"
 	                 "  list ID [MORE]  list a job\n"
 	                 "  check           check all\n"
-	                 "Without a command it is run.\n"
+	                 "Without a command: run.\n"
 	                 "unstuck-test COMMAND --help tells the options of a command.\n"
 	                 "\n"
 	                 "Options of run:\n"
 	                 "      --drain               work until nothing is ready\n"
 	                 "  -m, --max-jobs N          leave after N\n"
 	                 "  -n, --concurrency N       at once\n"
-	                 "      --graceful-timeout D  grace\n%s", common_help));
+	                 "      --graceful-timeout D  grace\n%s%s"
+	                 "\n"
+	                 "Examples:\n"
+	                 "  unstuck-test run q1 -n 3\n"
+	                 "      one queue\n"
+	                 "  tail -f ids | unstuck-test list -\n"
+	                 "      what comes, one by one, with an explanation that does not fit on a single\n"
+	                 "      line\n%s", common_help, duration_help, status_help));
 	ck_assert_int_eq(parse("-h")->status, EXIT_DONE);
 }
 END_TEST
@@ -338,14 +360,25 @@ START_TEST(help_of_a_command_is_its_own)
 	ck_assert_int_eq(c->status, EXIT_DONE);
 	ck_assert_str_eq(c->out, story_text(
 	                 "Usage: unstuck-test stop [OPTIONS]\n"
-	                 "stop the worker\n"
+	                 "Stop the worker.\n"
 	                 "\n"
 	                 "Options:\n"
 	                 "  -t, --timeout D  wait\n"
 	                 "      --share P    share\n"
 	                 "      --name NAME  name\n"
-	                 "      --json       json\n%s", common_help));
+	                 "      --json       json\n%s%s", common_help, duration_help));
 	ck_assert_str_eq(parse("--help", "stop")->out, c->out);
+	ck_assert_str_eq(parse("list", "--help")->out, story_text(
+	                 "Usage: unstuck-test list [OPTIONS] ID [MORE]\n"
+	                 "List a job.\n"
+	                 "\n"
+	                 "Options:\n"
+	                 "      --json  json\n%s"
+	                 "\n"
+	                 "Examples:\n"
+	                 "  tail -f ids | unstuck-test list -\n"
+	                 "      what comes, one by one, with an explanation that does not fit on a single\n"
+	                 "      line\n", common_help));
 }
 END_TEST
 
@@ -356,6 +389,42 @@ START_TEST(version)
 	ck_assert_int_eq(c->status, EXIT_DONE);
 	ck_assert_str_eq(c->out, "unstuck-test " UNSTUCK_VERSION "\n");
 	ck_assert_str_eq(parse_run("-V")->out, c->out);
+}
+END_TEST
+
+/* ---- completion ---- */
+
+/* What a shell is told for a line: tests/it_completion.c has the rest, in a real one. */
+static const struct {
+	const char *line, *text, *want;
+} completions[] = {
+	{ "unstuck-test ", "", "words\nrun\nstop\nlist\ncheck\n" },
+	{ "unstuck-test list ", "", "words\none\nall\n" },
+	{ "unstuck-test list one ", "", "words\n" },
+	{ "unstuck-test list all ", "", "words\n" },
+	{ "unstuck-test run x --ma", "--ma", "words\n--max-jobs\n" },
+	{ "unstuck-test run x 'y", "z", "words\n" },	/* a shell that says otherwise than its line */
+	{ "unstuck-test", "unstuck-test", "words\n" },
+	{ "", "", "words\n" },
+	{ "unstuck-test run \\", "\\", "words\n" },
+	{ "unstuck-test --=", "", "words\n" },
+	{ "unstuck-test --config=", "", "files\n" },
+	{ "unstuck-test stop --config ", "", "files\n" },
+};
+
+START_TEST(a_shell_is_told_what_may_come_next)
+{
+	static const struct command_row list = { "list", "[one ID | all ID...]", "list a job", list_rows, 0, SIZE_MAX };
+	struct command_row rows[] = { commands[0], commands[1], list, commands[3] };
+	struct cli cli = program("run");
+
+	cli.commands = rows;
+	write_filef("in", "%s\n%s\n", completions[_i].line, completions[_i].text);
+	ck_assert_ptr_nonnull(freopen("in", "r", stdin));
+	struct call *c = parse_words(cli, WORDS("unstuck-test", "--complete"));
+	ck_assert_int_eq(c->status, EXIT_DONE);
+	ck_assert_str_eq(c->out, completions[_i].want);
+	ck_assert_str_eq(c->err, "");
 }
 END_TEST
 
@@ -434,6 +503,7 @@ int main(void)
 	tcase_add_test(help, help_of_the_program_lists_its_commands);
 	tcase_add_test(help, help_of_a_command_is_its_own);
 	tcase_add_test(help, version);
+	tcase_add_loop_test(help, a_shell_is_told_what_may_come_next, 0, ARRAY_SIZE(completions));
 	tcase_add_test(help, colour_only_on_a_terminal);
 	return check_main(suite);
 }

@@ -269,6 +269,7 @@ static const struct {
 	{ "unstuck.redis_url", "redis://h" }, { "unstuck.redis_url", "redis://h/" }, { "unstuck.redis_url", "redis://h:1/0" },
 	{ "unstuck.redis_url", "redis://:p@ss/w:d@h:6379/15" }, { "unstuck.redis_url", "redis://[fe80::1]:1" },
 	{ "unstuck.redis_url", "unix:///a" }, { "unstuck.redis_url", "unix://:p@/a@b" }, { "unstuck.redis_url", "" },
+	{ "unstuck.redis_url", "redis://:p%40%25@h" },
 	{ "http.listen", "unix:/run/u.sock" }, { "http.listen", "localhost:1" }, { "http.listen", "[::1]:65535" },
 	{ "http.listen", "" }, { "worker.concurrency", "1" }, { "worker.concurrency", "1024" },
 	{ "worker.heartbeat", "100ms" }, { "worker.recover_every", "0s" }, { "worker.pidfile", "" },
@@ -637,31 +638,6 @@ START_TEST(places_of_the_user)
 }
 END_TEST
 
-/* ---- what this version does not have ---- */
-
-START_TEST(what_this_version_cannot_do_is_told)
-{
-	struct problems p = PROBLEMS_INIT;
-	struct settings s;
-
-	must_load(&s, "[unstuck]\nredis_url = redis://:hunter2@h\n[worker]\nwake = redis\n[http]\nlisten = h:1\n"
-	          "[queue a]\nmode = serve\nspool = outage\n[queue b]\nrate = 1/s\nspool = always\n");
-	settings_check_available(&s, &p);
-	ck_assert_uint_eq(p.len, 4);
-	ck_assert_str_eq(p.text[0], "./unstuck.ini: [unstuck] redis_url is not available in this version (" UNSTUCK_VERSION "); leave it empty");
-	ck_assert_str_eq(p.text[1], "./unstuck.ini: [worker] wake = redis is not available in this version (" UNSTUCK_VERSION "); use wake = notify");
-	ck_assert_str_eq(p.text[2], "./unstuck.ini: [http] listen is not available in this version (" UNSTUCK_VERSION "); leave it empty");
-	ck_assert_str_eq(p.text[3], "./unstuck.ini:10: [queue b] rate is not available in this version (" UNSTUCK_VERSION "); take it out");
-	problems_release(&p);
-	settings_release(&s);
-
-	must_load(&s, "[queue a]\nhandler = x\n");
-	settings_check_available(&s, &p);
-	ck_assert_uint_eq(p.len, 0);
-	settings_release(&s);
-}
-END_TEST
-
 /* ---- numbers with units ---- */
 
 static const struct {
@@ -813,7 +789,6 @@ int main(void)
 	tcase_add_test(loading, every_key_of_a_queue);
 	tcase_add_test(loading, on_success_over_lines_with_a_comment);
 	tcase_add_loop_test(loading, long_values_arrive_whole, 0, 2);
-	tcase_add_test(loading, what_this_version_cannot_do_is_told);
 
 	LOOP(bad, bad_files_are_refused_in_words, bad_files);
 	tcase_add_test(bad, all_errors_are_told_at_once_in_the_order_of_the_file);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "keep.h"
+#include "redis.h"
 
 static const char notify_sql[] = "SELECT pg_notify('unstuck_events', $1)";
 
@@ -45,6 +46,14 @@ static void announced(void *arg, const struct db_reply *reply)
 	w->announcing--;
 }
 
+static void published(void *arg, const struct redisReply *reply)
+{
+	struct worker *w = arg;
+
+	(void)reply;
+	w->publishing--;
+}
+
 /* Takes doc. */
 static void announce(struct worker *w, json_t *doc)
 {
@@ -52,6 +61,8 @@ static void announce(struct worker *w, json_t *doc)
 	struct db_request *r;
 
 	json_decref(doc);
+	if (text != NULL && redis_send(w, published, w, 3, (const char *const[]){ "PUBLISH", "unstuck:events", text }))
+		w->publishing++;
 	if (text == NULL || !db_is_ready(w->db)) {
 		free(text);
 		return;
@@ -98,5 +109,10 @@ void announce_shutdown(struct worker *w)
 
 bool announce_is_idle(const struct worker *w)
 {
-	return w->announcing == 0;
+	return w->announcing == 0 && w->publishing == 0;
+}
+
+bool announce_waits_for_redis(const struct worker *w)
+{
+	return w->announcing == 0 && w->publishing != 0;
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,10 @@
 
 #include "child.h"
 #include "mapping.h"
+#include "redis_dial.h"
 #include "spool_dir.h"
+
+#define REDIS_PATIENCE (2 * SEC)
 
 static const struct { const char *word, *colour; } level_look[] = {
 	[FINDING_OK]      = { "ok",      "\033[32m" },
@@ -116,6 +120,29 @@ static bool check_spool(const struct settings *set, bool needed)
 	return err.kind == ERR_NONE || !needed;
 }
 
+/* The worker would go on without, but for queues with a rate. */
+static void check_redis(const struct settings *set)
+{
+	struct error err = ERROR_INIT;
+	struct buf where = BUF_INIT;
+	struct redis_url url;
+	redisContext *c = NULL;
+
+	if (set->redis_url[0] == '\0')
+		return;
+	if (redis_url_parse(&url, set->redis_url, &err) == 0)
+		c = redis_dial(&url, REDIS_PATIENCE, &err);
+	redis_describe(&where, &url);
+	if (c != NULL)
+		tell(FINDING_OK, "redis", buf_text(&where));
+	else
+		tell(FINDING_WARNING, "redis", err.text);
+	if (c != NULL)
+		redisFree(c);
+	buf_release(&where);
+	redis_url_release(&url);
+}
+
 enum exit_status checks_run(const struct cli *cli, const struct settings *set,
                             bool (*wanted)(const struct cli *cli, const char *name))
 {
@@ -126,6 +153,7 @@ enum exit_status checks_run(const struct cli *cli, const struct settings *set,
 
 	tell(FINDING_OK, "settings", set->path[0] ? set->path : "no file; flags and environment only");
 	good &= check_spool(set, is_spool_needed(cli, set, wanted));
+	check_redis(set);
 	if (session_open(&session, set->database_url, "unstuck-worker", &err) < 0) {
 		tell(FINDING_ERROR, "database", err.text);
 		return error_exit_status(&err);

@@ -25,11 +25,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "attend.h"
 #include "buf.h"
+#include "cgroup.h"
 #include "launch.h"
 
 #define READ_MAX (64 * 1024)	/* a pipe and turn of the loop: nobody starves the others */
@@ -58,6 +61,7 @@ struct child {
 	void *arg;
 
 	pid_t pid;		/* 0 once reaped */
+	struct cgroup *cgroup;	/* NULL: none */
 	usec_t started, ended;
 
 	int in_fd, out_fd, err_fd;	/* -1: closed, or ended */
@@ -76,6 +80,7 @@ LIST_HEAD(child_bucket, child);
 
 struct children {
 	struct event_base *base;
+	struct cgroups *cgroups;	/* NULL: there are none */
 	struct event *sigchld;
 	struct event *turn;	/* active: children_turn() runs in this loop turn; timer: the next deadline */
 	struct child_list list[CHILD_STATES];	/* each in the order of coming to it: the first one's deadline is the next */
@@ -414,8 +419,43 @@ static int child_open_pipes(struct child *c, int theirs[3])
 	return 0;
 }
 
+/* All of the input in a file without a name: who reads it needs nobody to feed it. -1 and errno. */
+static int input_file(const struct child_spec *spec)
+{
+	int fd = memfd_create("input", MFD_CLOEXEC);
+	size_t done = 0;
+
+	while (fd >= 0 && done < spec->input_len) {
+		ssize_t n = write(fd, spec->input + done, spec->input_len - done);
+
+		if (n <= 0 && errno != EINTR) {
+			close(fd);
+			return -1;
+		}
+		done += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+/* Its stdin is there already, and it is in no cgroup: who starts next must not take it for left behind. */
+static int child_launch_attended(struct child *c, const struct child_spec *spec, struct launch *l, struct error *err)
+{
+	spec->attend->stderr_end = c->err_fd;
+	return attend(l, spec->attend, &c->pid, err);
+}
+
+static int child_launch(struct child *c, struct launch *l, struct error *err)
+{
+	c->cgroup = cgroup_take(c->all->cgroups);
+	l->cgroup = cgroup_procs(c->cgroup);
+	return launch(l, &c->pid, err);
+}
+
 static void child_free(struct child *c)
 {
+	cgroup_end(c->all->cgroups, c->cgroup);
 	pipe_close(&c->in_fd, &c->in);
 	pipe_close(&c->out_fd, &c->out);
 	pipe_close(&c->err_fd, &c->err);
@@ -460,11 +500,11 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 {
 	struct child *c = xcalloc(1, sizeof *c);
 	struct launch l = {
-		.path = spec->path, .argv = spec->argv, .envp = spec->envp,
+		.path = spec->path, .argv = spec->argv, .envp = spec->envp, .cgroup = -1,
 		.oom_score_adj = all->oom_score_adj, .fds = { -1, spec->out_fd > 0 ? spec->out_fd : -1, -1 }, .reset = &all->reset, .parent = getpid(),
 	};
 	size_t fed = 0;
-	int failed;
+	int failed = 0;
 
 	if (!all->started)
 		launch_find_signals(&all->reset);
@@ -475,12 +515,15 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	c->in_fd = c->out_fd = c->err_fd = -1;
 	c->keep_stdin = spec->keep_stdin;
 	all->files = all->files || spec->out_fd > 0;
-	failed = child_open_pipes(c, l.fds);
+	if (spec->attend != NULL)
+		failed = l.fds[0] = input_file(spec);
+	if (failed >= 0)
+		failed = child_open_pipes(c, l.fds);
 	if (failed < 0) {
 		error_set(err, ERR_SYS, "%s cannot be started: no pipes: %s", spec->path, strerror(errno));
 	} else {
-		fed = child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
-		failed = launch(&l, &c->pid, err);
+		fed = spec->attend != NULL ? spec->input_len : child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
+		failed = spec->attend != NULL ? child_launch_attended(c, spec, &l, err) : child_launch(c, &l, err);
 	}
 	for (int i = 0; i < 3; i++)
 		if (l.fds[i] >= 0)
@@ -516,7 +559,7 @@ pid_t child_pid(const struct child *c)
 /* ---- the end ---- */
 
 /*
- * End what is left of the group while its number is still ours, then reap. Its
+ * End what is left of the group while its number is still ours, and of the cgroup, then reap. Its
  * exit was seen, so this does not wait. An unknown end is no success.
  */
 static int child_reap(struct child *c)
@@ -526,6 +569,8 @@ static int child_reap(struct child *c)
 	if (c->pid == 0)
 		return status;
 	kill(-c->pid, SIGKILL);
+	cgroup_end(c->all->cgroups, c->cgroup);
+	c->cgroup = NULL;
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	c->pid = 0;
@@ -711,6 +756,7 @@ struct children *children_new(struct event_base *base, struct error *err)
 		TAILQ_INIT(&all->list[i]);
 	read_oom_score_adj(all->oom_score_adj, sizeof all->oom_score_adj);
 	signal(SIGPIPE, SIG_IGN);
+	all->cgroups = cgroups_open(NULL);
 	all->turn = event_new(base, -1, 0, children_turn, all);
 	all->sigchld = evsignal_new(base, SIGCHLD, children_on_sigchld, all);
 	if (!all->turn || !all->sigchld || event_add(all->sigchld, NULL) < 0) {
@@ -746,6 +792,7 @@ void children_free(struct children *all)
 			child_reap_until(c, deadline);
 			child_free(c);
 		}
+	cgroups_close(all->cgroups);
 	if (all->sigchld)
 		event_free(all->sigchld);
 	if (all->turn)

@@ -2,7 +2,7 @@
  * child.h - one process of ours: its own group, its three pipes, its end.
  *
  * Own process group; default signal dispositions and an empty mask (SIGPIPE
- * too); only fds 0, 1 and 2; ended by the kernel when the worker dies
+ * too); only fds 0, 1 and 2; unless it is attended ended by the kernel when the worker dies
  * (PR_SET_PDEATHSIG KILL); more likely than the worker to be chosen when memory runs out.
  * The executable is started directly, no shell. Signals are to be caught and ignored
  * before the first start: later changes of that would reach children.
@@ -26,6 +26,8 @@
 #define CHILD_TAIL 4096			/* of stderr, kept for last_error */
 #define CHILD_WRITE_MAX (1024 * 1024)	/* unwritten bytes from which child_write() refuses more */
 
+struct attend;
+
 struct child_spec {
 	const char *path;		/* executable, resolved (child_find) */
 	char *const *argv;
@@ -33,6 +35,7 @@ struct child_spec {
 	const char *input;		/* written without blocking, what does not fit is copied; then stdin is closed */
 	size_t input_len;
 	int out_fd;			/* its stdout, not a pipe; child_start() closes it. 0: a pipe */
+	struct attend *attend;		/* it finishes even when we die (attend.h, stderr_end is set here); NULL: it dies with us */
 	bool keep_stdin;		/* persistent: stdin stays open for child_write() */
 };
 

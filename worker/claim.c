@@ -16,9 +16,12 @@
 #include <string.h>
 
 #include "batch.h"
+#include "failpoint.h"
 #include "handler.h"
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
+#include "rate.h"
 #include "store.h"
 
 #define POLL_JITTER 0.1
@@ -36,6 +39,7 @@ struct claim {			/* one claim under way */
 	struct queue *q;
 	worker_id id;		/* who asked: we may be somebody else when the answer comes */
 	bool whole;		/* it looked from the start */
+	struct grant *grant;	/* permits to start what it finds; NULL: none are needed */
 };
 
 bool claim_is_open(const struct worker *w)
@@ -51,7 +55,7 @@ bool claim_is_idle(const struct worker *w)
 bool claim_found_nothing(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
-		if (!w->queues[i]->empty && !w->queues[i]->draining)
+		if ((!w->queues[i]->empty || w->queues[i]->unsure) && !w->queues[i]->draining)
 			return false;
 	return true;
 }
@@ -92,6 +96,7 @@ static void claim_failed(struct claim *c, const struct db_reply *reply)
 	} else {
 		q->claim_at = 0;	/* the reconnect is the pause; its reconcile finds what this claim took */
 		q->claim_errors = 0;
+		q->unsure = true;
 	}
 }
 
@@ -110,6 +115,7 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct 
 	TAILQ_INSERT_TAIL(&w->jobs, j, all);
 	w->jobs_len++;
 	c->q->busy++;
+	rate_give_job(c->grant, j);
 
 	if (worker_stopping(w))
 		handler_give_back(w, j, "the worker is stopping");
@@ -209,9 +215,12 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	struct queue *q = c->q;
 	uint32_t asked = q->asked;
 
+	if (FAILS_AT(claim_reply))
+		reply = db_answer_vanished(c->w->db);
 	c->w->asked -= asked;
 	q->asked = 0;
 	claim_note_time(q, clock_now() - q->asked_at);
+	metrics_claimed(c->w, clock_now() - q->asked_at);
 	if (reply->outcome == DB_DONE) {
 		const PGresult *rows = reply->results[reply->len - 1];
 		usec_t now = clock_now();
@@ -225,6 +234,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 	} else {
 		claim_failed(c, reply);
 	}
+	rate_end_claim(c->grant);
 	q->woken = false;
 	free(c);
 }
@@ -239,6 +249,7 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 
 	c->w = w;
 	c->q = q;
+	c->grant = rate_spend(q, n);
 	memcpy(c->id, w->id, sizeof c->id);
 	q->asked = n;
 	q->asked_at = clock_now();
@@ -250,7 +261,9 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 	if (q->sql[STMT_BEFORE_CLAIM] != NULL)
 		db_request_add(r, q->sql[STMT_BEFORE_CLAIM], 0, NULL, NULL);
 	db_request_add(r, q->sql[STMT_CLAIM], 3, params, NULL);
+	FAILPOINT(before_claim);
 	db_send(w->db, r);
+	FAILPOINT(after_claim);
 }
 
 /* How many more jobs may be taken on: by the handlers of this queue, of --max-jobs. */
@@ -283,7 +296,8 @@ static void claim_set_hungry(struct worker *w, struct queue *q, bool hungry)
 
 bool claim_goes_now(struct worker *w, struct queue *q, usec_t now)
 {
-	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && claim_room(w, q) != 0;
+	return claim_is_open(w) && q->asked == 0 && !q->draining && now >= q->claim_at && rate_is_at_hand(q)
+	       && claim_room(w, q) != 0;
 }
 
 usec_t claim_advance(struct worker *w, usec_t now)
@@ -304,7 +318,7 @@ usec_t claim_advance(struct worker *w, usec_t now)
 			continue;	/* a job that ends brings us back here */
 		if (now < q->claim_at)
 			next = usec_min(next, q->claim_at);
-		else
+		else if ((n = rate_allows(q, n, now, &next)) != 0)
 			claim_send(w, q, n);
 	}
 	if (++w->claim_first >= w->queues_len)

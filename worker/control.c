@@ -15,8 +15,10 @@
 
 #include "control_address.h"
 #include "log.h"
+#include "redis.h"
 #include "reload.h"
 #include "store.h"
+#include "version.h"
 
 #define QUESTION_MAX 64			/* bytes of a line that asks */
 #define PATIENCE 5			/* seconds for who asks slowly, or reads slowly */
@@ -121,6 +123,16 @@ static json_t *counters_json(const struct worker *w)
 		"late", (json_int_t)w->count.late, "recovered", (json_int_t)w->count.recovered);
 }
 
+static json_t *connections_json(const struct worker *w)
+{
+	json_t *list = json_pack("[{s:s, s:s, s:I, s:I}]", "name", "database", "state", db_state_name(db_state(w->db)),
+	                         "requests", (json_int_t)db_pending(w->db), "reconnects", (json_int_t)db_reconnects(w->db));
+
+	if (redis_is_used(w))
+		json_array_append_new(list, redis_status(w));
+	return list;
+}
+
 static json_t *status_json(const struct control *c)
 {
 	const struct worker *w = c->w;
@@ -130,14 +142,13 @@ static json_t *status_json(const struct control *c)
 	for (size_t i = 0; i < w->queues_len; i++)
 		if (!w->queues[i]->draining)
 			json_array_append_new(queues, json_string(w->queues[i]->set->name));
-	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:o, s:[{s:s, s:s, s:I, s:I}], s:o, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"state", worker_state_name(c->state), "since", wall_text(c->since, since), "pid", (int)getpid(),
-		"started_at", wall_text(c->started, started), "version", UNSTUCK_VERSION, "worker", w->id,
+		"started_at", wall_text(c->started, started), "version", unstuck_version, "worker", w->id,
 		"settings", w->set->path, "queues", queues, "concurrency", (int)w->set->concurrency,
 		"running", (json_int_t)w->running, "results_waiting", (json_int_t)store_waiting(w),
 		"jobs", jobs_json(w),
-		"connections", "name", "database", "state", db_state_name(db_state(w->db)),
-		"requests", (json_int_t)db_pending(w->db), "reconnects", (json_int_t)db_reconnects(w->db),
+		"connections", connections_json(w),
 		"counters", counters_json(w), "last_errors", errors_json(c));
 }
 

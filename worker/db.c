@@ -20,6 +20,7 @@
 #include "ident.h"
 #include "pg.h"
 
+#define CHANNELS_MAX 2
 #define CONNECT_TIME (10 * SEC)
 #define ANSWER_TIME (45 * SEC)
 #define BACKOFF_FIRST (100 * MSEC)
@@ -35,7 +36,7 @@ struct db {
 	struct conninfo conninfo;
 	struct error conninfo_error;	/* ERR_NONE unless the URL is wrong */
 	struct conninfo detour;		/* the same with its hosts in another order; empty once we are connected */
-	char *listen;			/* LISTEN statement, or NULL */
+	char *listen[CHANNELS_MAX];	/* LISTEN statements, then NULL */
 
 	enum db_state state;
 	usec_t since;			/* when it was entered */
@@ -185,6 +186,15 @@ void db_send(struct db *db, struct db_request *r)
 }
 
 /* ---- answering ---- */
+
+const struct db_reply *db_answer_vanished(struct db *db)
+{
+	static const struct db_reply lost = { .outcome = DB_LOST };
+
+	db_doom_conn(db, NULL);
+	db_touch(db);
+	return &lost;
+}
 
 /* Take the head off the queue and answer it. The callback may send the next one or close db. */
 static void db_answer(struct db *db, enum db_outcome outcome, const struct error *error)
@@ -443,8 +453,8 @@ static void db_start_set_up(struct db *db)
 	db->io = event_new(db->base, PQsocket(db->conn), EV_READ | EV_PERSIST, db_on_readable, db);
 	db->out = event_new(db->base, PQsocket(db->conn), EV_WRITE, db_on_writable, db);
 	db_request_add(r, pg_session_sql(), 0, NULL, NULL);
-	if (db->listen)
-		db_request_add(r, db->listen, 0, NULL, NULL);
+	for (int i = 0; i < CHANNELS_MAX && db->listen[i]; i++)
+		db_request_add(r, db->listen[i], 0, NULL, NULL);
 	if (!db->io || !db->out || event_add(db->io, NULL) < 0 || PQsetnonblocking(db->conn, 1) < 0 ||
 	    !PQenterPipelineMode(db->conn))
 		db_doom_conn(db, NULL);
@@ -620,6 +630,19 @@ usec_t db_advance(struct db *db, usec_t now)
 
 /* ---- life ---- */
 
+void db_listen(struct db *db, const char *channel)
+{
+	struct buf sql = BUF_INIT;
+	int i = 0;
+
+	while (db->listen[i])
+		i++;
+	assert(i < CHANNELS_MAX);
+	buf_adds(&sql, "LISTEN ");
+	ident_quote(&sql, channel);
+	db->listen[i] = buf_give(&sql);
+}
+
 struct db *db_new(struct event_base *base, const char *url, const char *application, const char *listen,
                   const struct db_events *events, void *arg)
 {
@@ -637,13 +660,8 @@ struct db *db_new(struct event_base *base, const char *url, const char *applicat
 	db->turn = event_new(base, -1, 0, db_turn, db);
 	if (!db->turn)
 		abort();	/* no memory for an event: as xmalloc() does */
-	if (listen) {
-		struct buf sql = BUF_INIT;
-
-		buf_adds(&sql, "LISTEN ");
-		ident_quote(&sql, listen);
-		db->listen = buf_give(&sql);
-	}
+	if (listen)
+		db_listen(db, listen);
 	conninfo_init(&db->conninfo, url, application, &db->conninfo_error);
 	db->state = DB_WAITING;
 	db_enter(db, DB_CONNECTING);
@@ -671,7 +689,8 @@ void db_free(struct db *db)
 	conninfo_release(&db->conninfo);
 	conninfo_release(&db->detour);
 	db_plans_free(db->plans);
-	free(db->listen);
+	for (int i = 0; i < CHANNELS_MAX; i++)
+		free(db->listen[i]);
 	free(db);
 }
 

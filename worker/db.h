@@ -73,6 +73,8 @@ struct db_events {
 /* listen: a channel to LISTEN on after each connect, or NULL. url as in settings; events is copied. Starts connecting. */
 struct db *db_new(struct event_base *base, const char *url, const char *application, const char *listen,
                   const struct db_events *events, void *arg);
+/* Another channel, before the loop runs. */
+void db_listen(struct db *db, const char *channel);
 void db_close(struct db *db);		/* unanswered requests are answered DB_LOST here; lost() is not called */
 void db_free(struct db *db);		/* closes it first; never from within a callback */
 
@@ -82,6 +84,9 @@ const char *db_state_name(enum db_state s);
 size_t db_pending(const struct db *db);		/* requests sent and not answered */
 uint64_t db_reconnects(const struct db *db);
 void db_send(struct db *db, struct db_request *r);	/* takes r; only when ready */
+
+/* The answer that is given just now never came, and the connection is gone: for failpoints. */
+const struct db_reply *db_answer_vanished(struct db *db);
 
 /*
  * Deadlines: connecting (10 s), session set-up (10 s), 45 s without any answer

@@ -20,11 +20,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include "attend.h"
+#include "failpoint.h"
 #include "keep.h"
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "rate.h"
 #include "words.h"
 
 #define LOOK_EVERY (100 * MSEC)		/* at how much was printed into files */
@@ -150,6 +154,7 @@ static void exec_on_over(void *arg, const struct child_end *end)
 	struct job *j = arg;
 	struct worker *w = j->queue->worker;
 
+	FAILPOINT(child_end);
 	w->running--;
 	j->queue->in_use--;
 	j->child = NULL;
@@ -166,6 +171,35 @@ static const struct child_events exec_events = {
 
 /* ---- start and end ---- */
 
+/* Attended where the queue wants that. */
+static struct child *exec_start_child(struct worker *w, struct job *j, struct child_spec *spec, struct error *err)
+{
+	const struct queue_settings *set = j->queue->set;
+	struct attend attend = {
+		.note.fd = -1, .limit = set->timeout, .force = w->set->force_delay, .most = 2 * (uint64_t)set->max_result,
+	};
+	struct child *c = NULL;
+
+	if (FAILS_AT(before_start)) {
+		error_set(err, ERR_SYS, "a test wants no handler to start");
+		return NULL;
+	}
+	spec->out_fd = keep_out_open(w, j, err);
+	if (spec->out_fd < 0)
+		return NULL;
+	if (set->on_worker_death == DEATH_FINISH && j->file != NULL) {
+		spec->attend = &attend;
+		if (keep_out_note(w, j, &attend.note, err) < 0) {
+			close(spec->out_fd);
+			return NULL;
+		}
+	}
+	c = child_start(w->children, spec, &exec_events, j, err);
+	if (attend.note.fd >= 0)
+		close(attend.note.fd);
+	return c;
+}
+
 /* False: no process is to be had, for none of them. */
 static bool exec_start(struct worker *w, struct job *j)
 {
@@ -177,9 +211,7 @@ static bool exec_start(struct worker *w, struct job *j)
 	};
 	struct error err = ERROR_INIT;
 
-	spec.out_fd = keep_out_open(w, j, &err);
-	if (spec.out_fd >= 0)
-		j->child = child_start(w->children, &spec, &exec_events, j, &err);
+	j->child = exec_start_child(w, j, &spec, &err);
 	words_free(env);
 	if (j->child == NULL) {
 		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("job", j->id),
@@ -189,6 +221,7 @@ static bool exec_start(struct worker *w, struct job *j)
 		handler_give_back(w, j, err.text);
 		return false;
 	}
+	FAILPOINT(after_start);
 	free(j->payload);
 	j->payload = NULL;
 	j->state = JOB_RUNNING;
@@ -201,6 +234,7 @@ static bool exec_start(struct worker *w, struct job *j)
 	w->running++;
 	q->in_use++;
 	w->count.started++;
+	rate_started(j);
 	log_event(LOG_DEBUG, "job_start", LS("queue", q->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("pid", child_pid(j->child)));
 	return true;

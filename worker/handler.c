@@ -14,6 +14,7 @@
 #include "line.h"
 #include "flood.h"
 #include "log.h"
+#include "rate.h"
 #include "serve.h"
 #include "store.h"
 #include "words.h"
@@ -27,10 +28,12 @@ void handler_open_queue(struct queue *q)
 	q->how = handlers[q->set->mode];
 	if (q->how->open != NULL)
 		q->how->open(q);
+	rate_open_queue(q);
 }
 
 void handler_close_queue(struct queue *q)
 {
+	rate_close_queue(q);
 	if (q->how != NULL && q->how->close != NULL)
 		q->how->close(q);
 }
@@ -93,6 +96,7 @@ void handler_give_back(struct worker *w, struct job *j, const char *why)
 {
 	log_event(LOG_DEBUG, "job_not_started", LS("queue", j->queue->set->name), LS("job", j->id), LS("why", why));
 	j->outcome.kind = OUTCOME_RELEASE;
+	rate_unused(j);
 	handler_over(w, j);
 }
 
@@ -212,6 +216,8 @@ usec_t handler_advance(struct worker *w, usec_t now)
 	for (size_t i = 0; i < w->queues_len; i++)
 		if (worker_stopping(w) || w->queues[i]->draining)
 			line_give_back(w->queues[i], worker_stopping(w) ? "the worker is stopping" : "its queue drains");
+	for (size_t i = 0; i < w->queues_len; i++)
+		rate_check_line(w->queues[i], now);
 	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
 		next = usec_min(next, handlers[i]->advance(w, now));
 	for (size_t i = 0; i < w->queues_len; i++)

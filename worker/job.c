@@ -3,6 +3,7 @@
  */
 #include "job.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,6 +16,7 @@ struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const cha
 	j->claim_id = claim_id;
 	snprintf(j->worker, sizeof j->worker, "%s", worker);
 	j->end_at = USEC_NEVER;
+	j->progress = NAN;
 	return j;
 }
 

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 #include "buf.h"
 #include "clock.h"
+#include "late.h"
 
 #define WORKER_ID_LEN 36
 typedef char worker_id[WORKER_ID_LEN + 1];	/* a uuid as text */
@@ -24,6 +25,7 @@ typedef char worker_id[WORKER_ID_LEN + 1];	/* a uuid as text */
 struct queue;
 struct batch;
 struct child;
+struct grant;
 struct process;
 struct spool_out;
 
@@ -51,7 +53,7 @@ struct outcome {
 	struct buf result;	/* DONE: the text to store */
 	struct buf raw;		/* the handler's bytes, where they must be kept as they are */
 	char *error;		/* RETRY, FAIL, LATER: what happened; valid UTF-8 */
-	const char *late_reason;	/* with raw: bad_data, too_large; else NULL */
+	enum late_reason late_reason;	/* of raw, or of a result that came too late; else LATE_NONE */
 	usec_t delay;		/* RETRY, LATER */
 };
 
@@ -74,9 +76,10 @@ struct job {
 	bool killed;			/* KILL was needed */
 	struct child *child;		/* RUNNING */
 	struct process *process;	/* serve: RUNNING; who holds it */
+	struct grant *grant;		/* rate.c: it may start; NULL: it has started, or its queue has no rate */
 	struct batch *batch;		/* claimed with many others; else NULL */
 	struct job *chain;		/* serve: the next one with the same place in its process's table */
-	double progress;		/* serve: the last one told, 0 to 1 as a rule */
+	double progress;		/* serve: the last one told, 0 to 1 as a rule; NAN: never told */
 	struct spool_out *file;		/* exec with spool = always: what stdout goes to; else NULL */
 	struct buf out;			/* stdout so far, or read back; serve: the result */
 	usec_t started_at;		/* serve: CLAIMED: since when it waits for a process */

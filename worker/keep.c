@@ -12,19 +12,16 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "failpoint.h"
 #include "log.h"
-#include "replay.h"
 #include "spool.h"
-#include "spool_dir.h"
 #include "store.h"
 
 #define OUTAGE_AFTER (1 * SEC)		/* the database takes results within this, or they go to the disk as well */
 #define LOOK_EVERY (250 * MSEC)		/* for those that wait */
 #define CHECK_EVERY (1 * SEC)		/* the directory and its room */
 #define OPEN_PAUSE (10 * SEC)		/* between tries to have a spool after all */
-#define ADOPT_PAUSE (5 * MINUTE)	/* after a replay that left something */
 #define RESERVE_LEAST ((uint64_t)4 << 20)
 #define RESERVE_MOST ((uint64_t)64 << 20)
 
@@ -35,96 +32,13 @@ struct keep {
 	struct jobs held;		/* in the order of their entries */
 	bool fails;			/* it cannot write: nothing is held back */
 	usec_t look_at, check_at, open_at;
-	usec_t adopt_at;		/* not before: what is left could not be stored */
 	bool told;			/* that results wait longer than they should */
 };
-
-/* ---- spools of dead processes ---- */
-
-static void tell_replay(void *arg, const char *text)
-{
-	(void)arg;
-	log_event(LOG_WARNING, "replay", LS("what", text));
-}
 
 static int cannot_be_used(struct error *err, const struct error *why)
 {
 	return error_set(err, ERR_SETTINGS, "%s; a queue with spool = always needs that directory: set spool_dir in [worker] to "
 	                 "one that this user can write to, or spool = outage in the queues", why->text);
-}
-
-int keep_replay(const struct settings *set, bool needed, struct session *session, struct error *err)
-{
-	struct replay r = { .dir = set->spool_dir, .settings = set, .session = session, .tell = tell_replay };
-	const struct replay_counts *c = &r.count;
-	struct error why = ERROR_INIT;
-	int rc = replay_run(&r, &why);
-
-	if (c->records != 0)
-		log_event(LOG_INFO, "replayed", LN("dead", c->instances), LN("records", c->records), LN("stored", c->stored),
-		          LN("already", c->already), LN("late", c->late), LN("refused", c->refused), LN("dropped", c->dropped),
-		          LN("kept", c->kept));
-	if (rc == 0)
-		return 0;
-	if (why.kind == ERR_NO_DB) {
-		*err = why;
-		return -1;
-	}
-	if (needed)
-		return cannot_be_used(err, &why);
-	log_event(LOG_WARNING, "replay_failed", LS("error", why.text), LS("next", "what dead workers left there stays"));
-	return 0;
-}
-
-/* Of this database, as far as is known. */
-static bool is_dead(const struct keep *k, int base, const char *name)
-{
-	struct spool_instance in;
-	bool dead = false;
-
-	if (spool_instance_open(&in, base, name, NULL) == 0 && !spool_instance_alive(&in)) {
-		char *database = spool_instance_database(&in);
-
-		dead = database == NULL || k->w->opt->database == NULL || strcmp(database, k->w->opt->database) == 0;
-		free(database);
-	}
-	spool_instance_close(&in);
-	return dead;
-}
-
-static bool has_dead(const struct keep *k)
-{
-	struct spool_names names;
-	bool missing, dead = false;
-	int base = spool_base_open(k->w->set->spool_dir, false, &missing, NULL);
-
-	if (base >= 0 && spool_names_read(&names, base, "", NULL) == 0) {
-		for (size_t i = 0; i < names.len && !dead; i++)
-			dead = is_dead(k, base, names.v[i]);
-		spool_names_release(&names);
-	}
-	if (base >= 0)
-		close(base);
-	return dead;
-}
-
-bool keep_adopt(struct worker *w)
-{
-	struct session session = { .conn = NULL };
-	struct keep *k = w->keep;
-	struct error err = ERROR_INIT;
-	usec_t now = clock_now();
-
-	if (now < k->adopt_at || !has_dead(k))
-		return true;
-	if (session_open(&session, w->set->database_url, "unstuck-worker", &err) == 0)
-		keep_replay(w->set, false, &session, &err);
-	session_close(&session);
-	if (err.kind != ERR_NONE)
-		log_event(LOG_WARNING, "replay_failed", LS("error", err.text), LS("next", "tried again before anything is recovered"));
-	else if (has_dead(k))
-		k->adopt_at = now + ADOPT_PAUSE;
-	return err.kind == ERR_NONE;
 }
 
 /* ---- records ---- */
@@ -141,7 +55,7 @@ static struct spool_record record_of(const struct job *j)
 	return (struct spool_record){
 		.kind = kinds[o->kind], .started = j->started, .source = j->queue->map.source, .queue = j->queue->set->name,
 		.job_id = j->id, .claim_id = j->claim_id, .worker_id = j->worker, .attempt = (uint32_t)j->attempt,
-		.error = o->error, .reason = o->late_reason, .delay = o->delay, .at = clock_wall(),
+		.error = o->error, .reason = late_name(o->late_reason), .delay = o->delay, .at = clock_wall(),
 		.bytes = buf_text(bytes), .bytes_len = bytes->len,
 	};
 }
@@ -150,6 +64,7 @@ static void seal(struct keep *k, struct job *j)
 {
 	struct spool_record r = record_of(j);
 
+	FAILPOINT(before_seal);
 	j->entry = spool_seal(k->spool, &r);
 }
 
@@ -161,7 +76,7 @@ int keep_out_open(struct worker *w, struct job *j, struct error *err)
 	const struct spool_record head = {
 		.kind = SPOOL_OUTPUT, .started = true, .text = set->output == OUTPUT_TEXT, .source = j->queue->map.source,
 		.queue = set->name, .job_id = j->id, .claim_id = j->claim_id, .worker_id = j->worker,
-		.attempt = (uint32_t)j->attempt, .at = clock_wall(),
+		.attempt = (uint32_t)j->attempt, .at = clock_wall(), .attended = set->on_worker_death == DEATH_FINISH,
 	};
 	int fd = -1;
 
@@ -169,6 +84,11 @@ int keep_out_open(struct worker *w, struct job *j, struct error *err)
 		return 0;
 	j->file = spool_out_open(w->keep->spool, &head, &fd, err);
 	return j->file != NULL ? fd : -1;
+}
+
+int keep_out_note(struct worker *w, struct job *j, struct spool_note *note, struct error *err)
+{
+	return spool_out_note(w->keep->spool, j->file, note, err);
 }
 
 uint64_t keep_out_size(const struct job *j)
@@ -209,6 +129,7 @@ static void on_sealed(void *arg, uint64_t upto)
 	struct keep *k = arg;
 	struct job *j;
 
+	FAILPOINT(after_seal);
 	while ((j = TAILQ_FIRST(&k->held)) != NULL && j->entry <= upto) {
 		out_done(k, j);
 		let_go(k, j);
@@ -262,9 +183,11 @@ void keep_forget(struct worker *w, struct job *j)
 		TAILQ_REMOVE(&k->held, j, link);
 		j->queue->keeping--;
 	}
+	FAILPOINT(before_drop);
 	out_done(k, j);
 	if (j->entry != 0)
 		spool_done(k->spool, j->entry);
+	FAILPOINT(after_drop);
 	j->entry = 0;
 }
 
@@ -444,6 +367,11 @@ bool keep_is_well(const struct worker *w)
 	return w->keep->spool != NULL ? spool_health(w->keep->spool) == SPOOL_FINE : !is_needed(w);
 }
 
+bool keep_is_broken(const struct worker *w)
+{
+	return w->keep->spool != NULL && spool_health(w->keep->spool) == SPOOL_BROKEN;
+}
+
 /* A reload may have brought a queue that needs what there could not be. */
 static usec_t try_to_open(struct keep *k, usec_t now)
 {
@@ -465,10 +393,6 @@ usec_t keep_advance(struct worker *w, usec_t now)
 	struct keep *k = w->keep;
 	usec_t next;
 
-	if (w->adopt_due && db_is_ready(w->db)) {
-		w->adopt_due = false;
-		keep_adopt(w);
-	}
 	if (k->spool == NULL)
 		return try_to_open(k, now);
 	if (now >= k->check_at) {
@@ -477,4 +401,16 @@ usec_t keep_advance(struct worker *w, usec_t now)
 	}
 	next = usec_min(look(k, now), spool_advance(k->spool, now));
 	return usec_min(next, k->check_at);
+}
+
+struct keep_state keep_state(const struct worker *w)
+{
+	const struct spool *s = w->keep != NULL ? w->keep->spool : NULL;
+	static const char *const name[] = {
+		[SPOOL_FINE] = "fine", [SPOOL_LOW] = "low", [SPOOL_FAILING] = "broken", [SPOOL_BROKEN] = "broken",
+	};
+
+	if (s == NULL)
+		return (struct keep_state){ .name = "off" };
+	return (struct keep_state){ name[spool_health(s)], spool_entries(s), spool_bytes(s) };
 }

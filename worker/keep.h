@@ -14,19 +14,7 @@
 
 #include "worker.h"
 
-struct session;
-
-/*
- * The spools of dead processes, before the first claim. -1: the database went away, or
- * a queue needs the directory (needed) and it cannot be used.
- */
-int keep_replay(const struct settings *set, bool needed, struct session *session, struct error *err);
-
-/*
- * The same while the worker runs: what others on this host left that died meanwhile, before their rows are recovered, and after
- * an outage. The loop stands still for it, so only where there is something. false: the database did not let us; recover nothing now.
- */
-bool keep_adopt(struct worker *w);
+struct spool_note;
 
 /* Starts a thread: after daemon(). -1: a queue of ours needs the spool and there can be none. */
 int keep_open(struct worker *w, struct error *err);
@@ -37,6 +25,8 @@ void keep_close(struct worker *w);	/* before the jobs are freed: what is sealed 
  * will do. -1: it must not be started.
  */
 int keep_out_open(struct worker *w, struct job *j, struct error *err);
+/* For one that is to finish even when we die: where its end is noted; note->fd is to be closed by the caller. */
+int keep_out_note(struct worker *w, struct job *j, struct spool_note *note, struct error *err);
 uint64_t keep_out_size(const struct job *j);
 bool keep_out_held(const struct job *j);	/* somebody still prints into it */
 int keep_out_read(struct job *j, uint64_t most, struct error *err);	/* into j->out */
@@ -48,9 +38,17 @@ void keep_forget(struct worker *w, struct job *j);
 usec_t keep_advance(struct worker *w, usec_t now);
 /* No new jobs while results could not be put anywhere. */
 bool keep_is_well(const struct worker *w);
+/* ... and there never will be a place again: the disk has lost data. */
+bool keep_is_broken(const struct worker *w);
 /* The time is over: what waits goes to the disk now. How many are safe there; those that are not are told apart by keep_has(). */
 size_t keep_all(struct worker *w);
 bool keep_has(const struct worker *w, const struct job *j);
+/* The spool as an operator sees it: fine, low, broken (it cannot write), off (there is none), what waits in it. */
+struct keep_state {
+	const char *name;
+	uint64_t entries, bytes;
+};
+struct keep_state keep_state(const struct worker *w);
 size_t keep_count(const struct worker *w);	/* ended jobs that the disk has and the database has not */
 
 #endif

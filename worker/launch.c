@@ -40,6 +40,17 @@ static void launch_set_oom_score(const struct launch *l)
 	close(fd);
 }
 
+/* Best effort too: its group is ended in any case. */
+static void launch_enter_cgroup(const struct launch *l)
+{
+	ssize_t ignored;
+
+	if (l->cgroup < 0)
+		return;
+	ignored = write(l->cgroup, "0", 1);
+	(void)ignored;
+}
+
 static void launch_reset_signals(const struct launch *l)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
@@ -55,10 +66,11 @@ static void launch_reset_signals(const struct launch *l)
 static void launch_exec(struct launch *l) __attribute__((noreturn));
 static void launch_exec(struct launch *l)
 {
-	if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if ((!l->in_group && setpgid(0, 0) < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		launch_fail(l, errno);
 	if (getppid() != l->parent)
 		launch_fail(l, ESRCH);	/* we died before the line above */
+	launch_enter_cgroup(l);
 	for (int i = 0; i < 3; i++)
 		if (dup2(l->fds[i], i) < 0)
 			launch_fail(l, errno);
@@ -91,9 +103,10 @@ __attribute__((noinline)) static pid_t launch_vfork(struct launch *l)
 	return pid;
 }
 
-/* What went wrong, in words. Returns -1. */
-static int launch_error(const struct launch *l, int error, struct error *err)
+int launch_failed(const struct launch *l, int error, struct error *err)
 {
+	if (err == NULL)
+		return -1;	/* between fork() and exec nothing may be put into words */
 	if (error == ENOEXEC)
 		return error_set(err, ERR_SYS, "%s is not executable: no #! line?", l->path);
 	if (error == ENOENT && access(l->path, F_OK) == 0)
@@ -116,5 +129,5 @@ int launch(struct launch *l, pid_t *pid, struct error *err)
 		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return error == 0 ? 0 : launch_error(l, error, err);
+	return error == 0 ? 0 : launch_failed(l, error, err);
 }

@@ -8,10 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "inherit.h"
 #include "checks.h"
 #include "cli.h"
 #include "daemon.h"
-#include "keep.h"
 #include "log.h"
 #include "log_syslog.h"
 #include "manage.h"
@@ -48,12 +48,12 @@ static const struct option_row run_options[] = {
 };
 
 #define PIDFILE_OPTION \
-	{ "pidfile", 0, OPT_SETTING, 0, "FILE", "of the worker that is meant; then no settings are read", "worker.pidfile", 0 }
+	{ "pidfile", 0, OPT_SETTING, 0, "FILE", "the pidfile of the worker that is meant; no settings are read then", "worker.pidfile", 0 }
 
 static const struct option_row stop_options[] = {
 	PIDFILE_OPTION,
 	{ "timeout", 0, OPT_TIME, offsetof(struct options, timeout), "D",
-	  "wait no longer than that; then 1, and the worker goes on stopping", NULL, 0 },
+	  "wait no longer than that; then the status is 1, and the worker goes on stopping", NULL, 0 },
 	{ "force", 0, OPT_FLAG, offsetof(struct options, force), NULL, "skip the grace period of running jobs", NULL, 0 },
 	{ .name = NULL },
 };
@@ -82,6 +82,16 @@ static const struct command_row commands[] = {
 	{ "reload", "", "have it read its settings again", tell_options, 0, 0 },
 	{ "quiet", "", "have it claim no more, finish what runs and stay", tell_options, 0, 0 },
 	{ "resume", "", "have it work on after quiet", tell_options, 0, 0 },
+};
+
+static const struct example_row examples[] = {
+	{ "unstuck-worker check", "what would keep the queues of the settings from working" },
+	{ "unstuck-worker run mail --concurrency 8", "one queue, eight handlers at once, until ^C" },
+	{ "unstuck-worker run --drain", "work until nothing is ready, then end: for cron and tests" },
+	{ "unstuck-worker run --daemon --log-file /var/log/unstuck/worker.log", "in the background; back when jobs can be claimed" },
+	{ "unstuck-worker status --json", "what the one of the pidfile is doing, for a script" },
+	{ "unstuck-worker stop --timeout 5m", "let running jobs finish, wait five minutes at most" },
+	{ .line = NULL },
 };
 
 /* The commands about a worker that runs. */
@@ -222,7 +232,7 @@ static int run(struct cli *cli, const struct options *opt, const struct settings
 	}
 	n = open_queues(queues, cli, set, &session, &err);
 	if (err.kind == ERR_NONE && n != 0)
-		keep_replay(set, is_spool_needed(queues, n), &session, &err);
+		inherit_at_start(set, is_spool_needed(queues, n), &session, &err);
 	wo.database = database = replay_database(&session);
 	session_close(&session);
 	if (err.kind != ERR_NONE)
@@ -260,7 +270,7 @@ static int run_in_place(struct cli *cli, const struct options *opt, const struct
 		status = EXIT_FAILED;
 	}
 	daemon_over(status);
-	if (reload_left_a_thread())
+	if (reload_left_a_thread() || inherit_left_a_thread())
 		_exit(status);	/* it uses what an exit() takes away */
 	return status;
 }
@@ -316,7 +326,6 @@ static int settings_are_usable(struct cli *cli, const struct settings *set)
 	struct problems p = PROBLEMS_INIT;
 	int status = -1;
 
-	settings_check_available(set, &p);
 	if (set->queues_len == 0)
 		problems_add(&p, "no queue is configured; write a [queue NAME] section with a handler into %s",
 		             set->path[0] ? set->path : "unstuck.ini");
@@ -337,6 +346,7 @@ int main(int argc, char **argv)
 		.program = "unstuck-worker",
 		.summary = "Runs the jobs in a PostgreSQL table through any executable and stores every result once.",
 		.commands = commands, .commands_len = ARRAY_SIZE(commands), .default_command = "run",
+		.examples = examples,
 	};
 	int status;
 

@@ -202,8 +202,9 @@ static void print_status(const json_t *doc)
 		printf(": %s", text_of(doc, "why"));
 	putchar('\n');
 	json_array_foreach(connections, i, item)
-		printf("%s: %s, %lld reconnects, %lld requests under way\n", text_of(item, "name"), text_of(item, "state"),
-		       number_of(item, "reconnects"), number_of(item, "requests"));
+		printf("%s: %s, %lld reconnects, %lld requests under way%s%s\n", text_of(item, "name"), text_of(item, "state"),
+		       number_of(item, "reconnects"), number_of(item, "requests"), text_of(item, "error")[0] != '\0' ? "; " : "",
+		       text_of(item, "error"));
 	if (jobs != NULL)
 		printf("jobs: %lld running of %lld, %lld results waiting\n", number_of(doc, "running"),
 		       number_of(doc, "concurrency"), number_of(doc, "results_waiting"));

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include <jansson.h>
+#include "printed.h"
 
 static usec_t outcome_backoff(const struct job *j)
 {
@@ -50,7 +50,7 @@ void outcome_failed(struct job *j, enum outcome_kind kind, char *error)
 	j->outcome.delay = kind == OUTCOME_FAIL ? 0 : outcome_backoff(j);
 }
 
-void outcome_rejected(struct job *j, const char *reason, char *error)
+void outcome_rejected(struct job *j, enum late_reason reason, char *error)
 {
 	outcome_failed(j, OUTCOME_FAIL, error);
 	j->outcome.late_reason = reason;
@@ -60,7 +60,7 @@ void outcome_rejected(struct job *j, const char *reason, char *error)
 
 void outcome_too_large(struct job *j)
 {
-	outcome_rejected(j, "too_large", xasprintf("the output is larger than max_result (%llu bytes)",
+	outcome_rejected(j, LATE_TOO_LARGE, xasprintf("the output is larger than max_result (%llu bytes)",
 	                                           (unsigned long long)j->queue->set->max_result));
 }
 
@@ -78,7 +78,7 @@ static bool outcome_is_text(struct job *j)
 {
 	if (utf8_valid(buf_text(&j->out), j->out.len))
 		return true;
-	outcome_rejected(j, "bad_data",
+	outcome_rejected(j, LATE_BAD_DATA,
 	                 xstrdup("the output holds a NUL byte or is no valid UTF-8; JSON text was expected"));
 	return false;
 }
@@ -95,26 +95,8 @@ void outcome_result(struct job *j)
 
 void outcome_printed(struct job *j)
 {
-	const char *data = buf_text(&j->out);
-	size_t len = j->out.len;
-
-	while (len > 0 && isspace((unsigned char)data[len - 1]))
-		len--;
-	if (j->queue->set->output == OUTPUT_TEXT) {
-		json_t *text;
-		char *dumped;
-
-		if (!outcome_is_text(j))
-			return;
-		text = json_stringn(data, len);
-		dumped = text != NULL ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
-		buf_release(&j->out);
-		buf_adds(&j->out, dumped != NULL ? dumped : "null");
-		free(dumped);
-		json_decref(text);
-	} else if (len == 0 && utf8_valid(data, j->out.len)) {
-		buf_clear(&j->out);
-		buf_adds(&j->out, "null");
-	}
+	if (!outcome_is_text(j))
+		return;
+	printed_result(&j->out, j->queue->set->output == OUTPUT_TEXT);
 	outcome_result(j);
 }

@@ -17,7 +17,7 @@ void outcome_result(struct job *j);
 /* RETRY, FAIL or LATER; takes error. The delay is the queue's backoff. */
 void outcome_failed(struct job *j, enum outcome_kind kind, char *error);
 /* Failed for good because of the bytes in j->out, which are kept under this reason; takes error. */
-void outcome_rejected(struct job *j, const char *reason, char *error);
+void outcome_rejected(struct job *j, enum late_reason reason, char *error);
 void outcome_too_large(struct job *j);
 /* RETRY: it ran longer than the queue's timeout. said: as below. */
 void outcome_timeout(struct job *j, const struct child_end *said);

@@ -11,10 +11,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "reconcile.h"
 #include "sqltext.h"
 #include "store.h"
+#include "version.h"
 
 #define LEAVE_PAUSE (200 * MSEC)
 
@@ -45,6 +47,8 @@ static void presence_registered(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
 
+	if (FAILS_AT(register_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome == DB_DONE) {
 		w->presence = PRESENT;
 		w->beat_at = clock_now() + w->set->heartbeat;
@@ -69,12 +73,14 @@ static void presence_register(struct worker *w)
 	params[0] = xstrdup(w->id);
 	params[1] = xstrdup(host);
 	params[2] = xasprintf("%d", (int)getpid());
-	params[3] = xstrdup(UNSTUCK_VERSION);
+	params[3] = xstrdup(unstuck_version);
 	params[4] = xasprintf("%.3f", (double)w->set->heartbeat / (double)SEC);
 	params[5] = xasprintf("%.3f", (double)w->set->worker_timeout / (double)SEC);
 	w->presence = REGISTERING;
+	FAILPOINT(before_register);
 	db_request_add(r, sqltext("workers", "register"), 6, params, NULL);
 	db_send(w->db, r);
+	FAILPOINT(after_register);
 }
 
 /* ---- beat ---- */
@@ -109,6 +115,11 @@ static void presence_beat(struct worker *w, usec_t now)
 	reconcile(w);	/* also with nothing in flight: a claim whose connection is long gone may commit at any time */
 }
 
+void presence_hurry(struct worker *w)
+{
+	w->beat_at = 0;
+}
+
 void presence_connected(struct worker *w)
 {
 	w->beat_at = 0;
@@ -121,6 +132,8 @@ static void presence_left(void *arg, const struct db_reply *reply)
 {
 	struct worker *w = arg;
 
+	if (FAILS_AT(goodbye_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome == DB_DONE && PQntuples(reply->results[1]) != 0) {
 		w->presence = GONE;
 		return;
@@ -138,9 +151,11 @@ static void presence_leave(struct worker *w)
 	char *first[] = { xstrdup(w->id) }, *then[] = { xstrdup(w->id) };
 
 	w->presence = LEAVING;
+	FAILPOINT(before_goodbye);
 	db_request_add(r, sqltext("workers", "leave"), 1, first, NULL);
 	db_request_add(r, sqltext("workers", "unregister"), 1, then, NULL);
 	db_send(w->db, r);
+	FAILPOINT(after_goodbye);
 }
 
 usec_t presence_advance(struct worker *w, usec_t now)

@@ -17,6 +17,7 @@
 
 void presence_init(struct worker *w);			/* draws the first id */
 void presence_connected(struct worker *w);		/* after each connect: beat and reconcile at once */
+void presence_hurry(struct worker *w);		/* the same now: somebody says that a job of ours is no longer wanted */
 usec_t presence_advance(struct worker *w, usec_t now);
 bool presence_is_over(const struct worker *w);		/* no row of ours is left */
 

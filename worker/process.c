@@ -12,10 +12,12 @@
 #include <sys/wait.h>
 
 #include "answer.h"
+#include "failpoint.h"
 #include "handler.h"
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "rate.h"
 #include "words.h"
 
 #define LINE_MORE (64 * 1024)		/* a line may be longer than max_result by this */
@@ -175,9 +177,11 @@ static void process_on_line(void *arg, const char *line, size_t len)
 	p->ignored = 0;
 	if (a.progress.at != NULL)
 		answer_progress(j, &a.progress);
+	w->progress_told += a.progress.at != NULL;
 	if (a.ok.at == NULL)
 		return;
 	p->answered = true;
+	FAILPOINT(child_end);
 	line_note_time(p->s->q, p->s->now > j->started_at ? p->s->now - j->started_at : 0);
 	process_drop(p, j);
 	if (jsonl_is(&a.ok, "true")) {
@@ -408,6 +412,7 @@ void process_give(struct process *p, struct job *j, const char *deadline)
 	process_hold(p, j);
 	p->unsent++;
 	s->q->worker->count.started++;
+	rate_started(j);
 	log_event(LOG_DEBUG, "job_start", LS("queue", s->q->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("pid", child_pid(p->child)));
 }
@@ -436,8 +441,9 @@ void process_write(struct process *p)
 
 	if (p->out.len == 0)
 		return;
-	if (!child_write(p->child, p->out.data, p->out.len))
+	if (FAILS_AT(before_start) || !child_write(p->child, p->out.data, p->out.len))
 		process_take_back(p);
+	FAILPOINT(after_start);
 	for (j = TAILQ_LAST(&p->held, jobs); p->unsent > 0; p->unsent--, j = TAILQ_PREV(j, jobs, link)) {
 		free(j->payload);
 		j->payload = NULL;

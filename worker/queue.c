@@ -43,6 +43,7 @@ static int queue_init(struct queue *q, const struct queue_settings *set, uint32_
 	TAILQ_INIT(&q->ended);
 	TAILQ_INIT(&q->batches);
 	TAILQ_INIT(&q->line);
+	q->adoption_due = true;
 
 	if (set->handler[0] == NULL)
 		return error_set(err, ERR_SETTINGS,

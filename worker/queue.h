@@ -12,6 +12,8 @@ struct worker;
 struct handler;
 struct serve;
 struct generation;
+struct gate;
+struct queue_counts;
 
 struct queue {
 	struct worker *worker;			/* whose queue it is */
@@ -39,10 +41,14 @@ struct queue {
 	bool drained;			/* nothing of it is left but answers on their way: no new question about it */
 	unsigned rounds;		/* markers that were answered since */
 
+	struct queue_counts *counts;	/* metrics.c; of its name, and the worker's */
+
 	/* flood.c: lines of stderr */
 	usec_t flood_until;		/* the end of the window */
 	uint32_t flood_lines;		/* logged within it */
 	uint64_t flood_dropped;		/* not logged, and not told yet */
+
+	struct gate *gate;		/* rate.c; NULL: no rate */
 
 	/* claim.c */
 	uint32_t busy;			/* jobs claimed whose handler is not over */
@@ -51,6 +57,7 @@ struct queue {
 	usec_t claim_at;		/* not before; 0: now */
 	unsigned claim_errors;		/* in a row; grows the pause */
 	bool empty;			/* the last claim found fewer than it asked for */
+	bool unsure;			/* the answer of a claim was lost: it may hold what nobody has seen (reconcile.c) */
 	bool hungry;			/* would claim, but other queues have all the processes */
 	usec_t asked_at;		/* when the claim under way was sent */
 	usec_t claim_took;		/* a claim's round trip, as of late; 0: not known yet */
@@ -62,6 +69,10 @@ struct queue {
 
 	/* keep.c */
 	size_t keeping;			/* outcomes that are not to be written before they are on the disk */
+
+	/* adoption.c */
+	bool adoption_due;		/* look for late results that may be adopted ... */
+	usec_t adopt_at;		/* ... not before */
 
 	/* store.c */
 	struct jobs ended;		/* outcomes waiting to be written */

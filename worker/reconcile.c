@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "handler.h"
 #include "log.h"
+#include "metrics.h"
 
 struct question {
 	struct worker *w;
@@ -42,7 +44,7 @@ static void unknown_released(void *arg, const struct db_reply *reply)
 		          LS("why", "the reply of its claim was lost"));
 	}
 	q->claim_at = 0;
-	q->empty = false;
+	q->empty = q->unsure = false;
 }
 
 static void unknown_release(struct question *k, struct buf *ids, struct buf *claims, struct buf *started)
@@ -83,6 +85,8 @@ static void lost_classified(void *arg, const struct db_reply *reply)
 			continue;
 		log_event(LOG_WARNING, "claim_lost", LS("queue", k->q->set->name), LS("job", j->id),
 		          LN("claim", j->claim_id), LS("verdict", verdict), LS("next", "its handler is ended, or its answer not waited for"));
+		if (strcmp(verdict, "cancelled") == 0 && j->ending == ENDING_NONE)
+			metrics_ended(k->q, FINAL_CANCELLED);
 		handler_end(k->w, j, ENDING_LOST);
 	}
 	TAILQ_FOREACH(j, &k->w->jobs, all)
@@ -161,6 +165,7 @@ static void compare_held(struct question *k, const PGresult *rows)
 	array_end(&ids);
 	array_end(&claims);
 	array_end(&started);
+	k->q->unsure = unknown;
 	if (unknown)
 		unknown_release(k, &ids, &claims, &started);
 	buf_release(&ids);
@@ -176,6 +181,8 @@ static void reconcile_answered(void *arg, const struct db_reply *reply)
 {
 	struct question *k = arg;
 
+	if (FAILS_AT(reconcile_reply))
+		reply = db_answer_vanished(k->w->db);
 	if (reply->outcome == DB_DONE)
 		compare_held(k, reply->results[0]);
 	else if (reply->outcome == DB_REFUSED)

@@ -383,6 +383,15 @@ static void leave_thread(struct reload *r)
 	event_free(r->done);
 }
 
+struct generation *reload_generation(struct worker *w)
+{
+	struct generation *gen = w->reload->gen;
+
+	if (gen != NULL)
+		gen->refs++;
+	return gen;
+}
+
 bool reload_left_a_thread(void)
 {
 	return thread_left;

@@ -18,6 +18,7 @@ typedef void reload_told_fn(void *arg, enum error_kind kind, const char *text);
 
 void reload_open(struct worker *w);	/* and takes over the first queues' texts */
 void reload_close(struct worker *w);	/* the queues, and the settings that were read later */
+struct generation *reload_generation(struct worker *w);	/* of w->set, one reference more; NULL: the first ones */
 bool reload_left_a_thread(void);	/* it hangs, in a connect say: leave by _exit() */
 
 void reload(struct worker *w);		/* begins; asked for while one runs: once more after it */

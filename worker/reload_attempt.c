@@ -56,10 +56,12 @@ static void read_settings(struct attempt *a)
 	a->kind = ERR_SETTINGS;
 	if (settings_load(set, a->opt->cli->common.config, a->opt->cli->flags, &a->problems) < 0)
 		return;
-	settings_check_available(set, &a->problems);
 	if (set->queues_len == 0)
 		problems_add(&a->problems, "no queue is configured");
 	settings_keep_fixed(set, a->old, note_fixed, a);
+	for (size_t i = 0; i < set->queues_len; i++)
+		if (set->queues[i].rate.n != 0 && set->redis_url[0] == '\0')
+			problems_add(&a->problems, "queue %s: rate needs Redis, and redis_url takes a restart", set->queues[i].name);
 	a->queues = xcalloc(set->queues_len + 1, sizeof *a->queues);
 	for (size_t i = 0; i < set->queues_len; i++)
 		if (a->opt->wanted(a->opt->cli, set->queues[i].name) && !is_running_as(a, &set->queues[i])) {

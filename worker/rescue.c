@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keep.h"
+#include "adoption.h"
+#include "failpoint.h"
+#include "inherit.h"
 #include "log.h"
+#include "metrics.h"
 #include "sqltext.h"
 
 static void rescue_list(struct worker *w);
@@ -30,6 +33,7 @@ static void rescue_pass_over(struct worker *w)
 		db_request_add(r, sqltext("workers", "sweep"), 0, NULL, NULL);
 		db_send(w->db, r);
 	}
+	adoption_due_all(w);
 	w->rescue_queue = w->queues_len;
 	w->rescue_busy = false;
 	w->rescue_at = w->set->recover_every == 0 ? USEC_NEVER : clock_now() + usec_jitter(w->set->recover_every, 0.1);
@@ -72,16 +76,20 @@ static void rescue_reset_done(void *arg, const struct db_reply *reply)
 	struct queue *q = w->queues[w->rescue_queue];
 	int n;
 
+	if (FAILS_AT(rescue_reply))
+		reply = db_answer_vanished(w->db);
 	if (rescue_refused(w, reply, "reset")) {
 		rescue_next_queue(w);
 		return;
 	}
 	n = PQntuples(reply->results[0]);
-	for (int i = 0; i < n; i++)
-		log_event(LOG_WARNING, "recovered", LS("queue", q->set->name),
-		          LS("job", PQgetvalue(reply->results[0], i, 0)),
-		          LS("action", PQgetvalue(reply->results[0], i, 1)),
-		          LS("reason", PQgetvalue(reply->results[0], i, 2)));
+	for (int i = 0; i < n; i++) {
+		const char *action = PQgetvalue(reply->results[0], i, 1), *reason = PQgetvalue(reply->results[0], i, 2);
+
+		metrics_recovered(q, action, reason);
+		log_event(LOG_WARNING, "recovered", LS("queue", q->set->name), LS("job", PQgetvalue(reply->results[0], i, 0)),
+		          LS("action", action), LS("reason", reason));
+	}
 	w->count.recovered += (uint64_t)n;
 	if (n != 0)
 		q->claim_at = 0;
@@ -126,6 +134,7 @@ static void rescue_listed(void *arg, const struct db_reply *reply)
 	params[4] = xasprintf("%u", w->set->max_recoveries);
 	r = db_request_new(rescue_reset_done, w);
 	db_request_add(r, q->sql[STMT_RESET], 5, params, NULL);
+	FAILPOINT(before_rescue);
 	db_send(w->db, r);
 }
 
@@ -150,6 +159,8 @@ static void rescue_declared(void *arg, const struct db_reply *reply)
 	struct worker *w = arg;
 
 	w->rescue_queue = 0;
+	if (FAILS_AT(rescue_declared))
+		reply = db_answer_vanished(w->db);
 	if (rescue_refused(w, reply, "declare dead workers")) {
 		rescue_pass_over(w);
 		return;
@@ -177,7 +188,12 @@ usec_t rescue_advance(struct worker *w, usec_t now)
 		return USEC_NEVER;
 	if (now < w->rescue_at)
 		return w->rescue_at;
-	if (!keep_adopt(w)) {	/* a row whose result lies here is not stuck */
+	if (!w->rescue_waits)	/* a row whose result lies here is not stuck */
+		inherit_look(w);
+	w->rescue_waits = !inherit_is_idle(w);
+	if (w->rescue_waits)
+		return USEC_NEVER;
+	if (inherit_has_failed(w)) {
 		w->rescue_at = now + w->set->recover_every;
 		return w->rescue_at;
 	}

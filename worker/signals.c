@@ -7,6 +7,7 @@
 
 #include "claim.h"
 #include "log.h"
+#include "redis.h"
 #include "reload.h"
 #include "store.h"
 
@@ -74,6 +75,7 @@ static void on_usr2(struct worker *w)
 
 	log_event(LOG_INFO, "state", LS("worker", w->id), LS("database", db_state_name(db_state(w->db))),
 	          LN("requests", db_pending(w->db)), LN("reconnects", db_reconnects(w->db)),
+	          LS("redis", !redis_is_used(w) ? "none" : redis_is_ready(w) ? "ready" : "away"),
 	          LN("running", w->running), LN("results_waiting", store_waiting(w)), LN("started", w->count.started),
 	          LN("done", w->count.done), LN("failed", w->count.failed), LN("retried", w->count.retried),
 	          LN("released", w->count.released), LN("late", w->count.late),

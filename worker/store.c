@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adoption.h"
 #include "batch.h"
 #include "claim.h"
+#include "failpoint.h"
 #include "keep.h"
 #include "log.h"
+#include "metrics.h"
+#include "on_success.h"
 
 #define WRITE_MAX 500
 #define WRITE_BYTES (8 << 20)		/* a batch is closed once its results are larger */
@@ -227,6 +231,12 @@ static int64_t job_ms(const struct job *j)
 	return j->started ? (int64_t)((clock_now() - j->started_at) / MSEC) : 0;
 }
 
+static void count_run(struct job *j)
+{
+	if (j->started)
+		metrics_ran(j->queue, j->ended_at > j->started_at ? j->ended_at - j->started_at : 0);
+}
+
 /* The end of a job may have made others ready. In batch mode the last one of a queue is followed by a look. */
 static void settle_news(struct worker *w, struct queue *q)
 {
@@ -240,6 +250,8 @@ static void settle_done(struct worker *w, struct job *j)
 	settle_news(w, j->queue);
 	w->count.finished++;
 	w->count.done++;
+	count_run(j);
+	metrics_ended(j->queue, FINAL_COMPLETED);
 	log_event(LOG_INFO, "job_done", LS("queue", j->queue->set->name), LS("job", j->id), LN("attempt", j->attempt),
 	          LN("ms", job_ms(j)));
 	worker_forget_job(w, j);
@@ -250,7 +262,12 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 	char delay[USEC_TEXT_MAX];
 
 	settle_news(w, j->queue);
+	if (j->attempt > j->failures + 1)
+		adoption_due(j->queue);		/* an earlier run did not fail: it may have ended well, and too late */
 	w->count.finished++;
+	count_run(j);
+	if (j->outcome.late_reason != LATE_NONE)	/* its bytes went with it */
+		metrics_late(j->queue, j->outcome.late_reason);
 	if (retried) {
 		w->count.retried++;
 		log_event(LOG_WARNING, "job_retry", LS("queue", j->queue->set->name), LS("job", j->id),
@@ -259,6 +276,7 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 		claim_due(j->queue, clock_now() + j->outcome.delay);
 	} else {
 		w->count.failed++;
+		metrics_ended(j->queue, FINAL_FAILED);
 		log_event(LOG_ERROR, "job_failed", LS("queue", j->queue->set->name), LS("job", j->id),
 		          LN("attempt", j->attempt), LN("ms", job_ms(j)), LS("error", j->outcome.error));
 	}
@@ -279,9 +297,12 @@ static void settle_released(struct worker *w, struct job *j)
 static void settle_late(struct worker *w, struct job *j)
 {
 	w->count.late++;
+	metrics_late(j->queue, j->outcome.late_reason);
 	log_event(LOG_WARNING, "late_result", LS("queue", j->queue->set->name), LS("job", j->id),
-	          LN("claim", j->claim_id), LS("reason", j->outcome.late_reason),
+	          LN("claim", j->claim_id), LS("reason", late_name(j->outcome.late_reason)),
 	          LS("next", "its bytes are in unstuck.late_results"));
+	if (late_is_adopted_unasked(j->outcome.late_reason))
+		adoption_due(j->queue);
 	worker_forget_job(w, j);
 }
 
@@ -303,7 +324,7 @@ static void store_reject(struct job *j, const char *why)
 	free(j->outcome.error);
 	j->outcome.error = buf_give(&text);
 	j->outcome.kind = OUTCOME_FAIL;
-	j->outcome.late_reason = "bad_data";
+	j->outcome.late_reason = LATE_BAD_DATA;
 	buf_release(&j->outcome.raw);
 	j->outcome.raw = j->outcome.result;
 	j->outcome.result = (struct buf)BUF_INIT;
@@ -338,7 +359,7 @@ static void array_add_bytes(struct buf *b, const struct buf *raw)
 static void field_id(struct buf *b, const struct job *j) { array_add_text(b, j->id); }
 static void field_kind(struct buf *b, const struct job *j) { array_add_text(b, outcome_kind_name(j->outcome.kind)); }
 static void field_error(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.error); }
-static void field_reason(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.late_reason); }
+static void field_reason(struct buf *b, const struct job *j) { array_add_text(b, late_name(j->outcome.late_reason)); }
 static void field_started(struct buf *b, const struct job *j) { array_add_text(b, j->started ? "t" : "f"); }
 
 static void field_claim(struct buf *b, const struct job *j)
@@ -364,7 +385,7 @@ static void field_delay(struct buf *b, const struct job *j)
 
 static void field_raw(struct buf *b, const struct job *j)
 {
-	if (j->outcome.late_reason == NULL)
+	if (j->outcome.late_reason == LATE_NONE)
 		array_add_text(b, NULL);
 	else
 		array_add_bytes(b, &j->outcome.raw);
@@ -418,8 +439,6 @@ static void write_add_statement(const struct write *b, struct db_request *r, enu
 	}
 	db_request_add(r, b->q->sql[s], n, params, NULL);
 }
-
-#define JSONB_OID 3802
 
 /*
  * Fence all rows, then the user's statement for each, then commit, without a
@@ -501,9 +520,9 @@ static void row_classified(struct write *b, struct job *j, const char *verdict)
 	} else {
 		struct write *late = write_new(b->q, WRITE_LATE);
 
-		j->outcome.late_reason = strcmp(verdict, "missing") == 0 ? "missing"
-		                       : strcmp(verdict, "failed") == 0 ? "failed"
-		                       : strcmp(verdict, "cancelled") == 0 ? "cancelled" : "fenced";
+		if (strcmp(verdict, "cancelled") == 0 && j->ending != ENDING_LOST)	/* then reconcile.c has counted it */
+			metrics_ended(b->q, FINAL_CANCELLED);
+		j->outcome.late_reason = late_of_verdict(verdict);
 		write_add(late, j);
 		b->q->writes++;
 		write_send(late);
@@ -551,7 +570,7 @@ static void write_done(struct write *b, const struct db_reply *reply)
 		while (b->len != 0) {
 			struct job *j = write_take_first(b);
 
-			if (j->outcome.late_reason != NULL)
+			if (j->outcome.late_reason != LATE_NONE)
 				settle_late(b->w, j);
 			else
 				settle_fenced(b->w, j);
@@ -618,6 +637,8 @@ static void write_answered(void *arg, const struct db_reply *reply)
 {
 	struct write *b = arg;
 
+	if (FAILS_AT(store_reply))
+		reply = db_answer_vanished(b->w->db);
 	if (reply->outcome == DB_DONE)
 		write_done(b, reply);
 	else if (reply->outcome == DB_LOST || pg_verdict(reply->error.sqlstate) != PG_DATA)
@@ -640,7 +661,9 @@ static void write_send(struct write *b)
 		batch_forget(b->q, r);
 	}
 	if (db_is_ready(b->w->db)) {
+		FAILPOINT(before_store);
 		db_send(b->w->db, r);
+		FAILPOINT(after_store);
 		return;
 	}
 	db_request_free(r);		/* lost meanwhile: wait for the reconnect */

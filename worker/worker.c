@@ -10,25 +10,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adoption.h"
 #include "announce.h"
 #include "batch.h"
 #include "claim.h"
 #include "control.h"
+#include "failpoint.h"
 #include "flood.h"
 #include "handler.h"
+#include "http.h"
+#include "inherit.h"
 #include "keep.h"
+#include "live.h"
 #include "log.h"
+#include "metrics.h"
 #include "notify.h"
 #include "presence.h"
+#include "rate.h"
 #include "reconcile.h"
+#include "redis.h"
 #include "reload.h"
 #include "rescue.h"
 #include "signals.h"
 #include "store.h"
+#include "version.h"
 
 #define SETTLE_TIME (10 * SEC)		/* at least this long for the database to take what is left */
 #define HURRY_TIME (3 * SEC)		/* the same after a second signal */
 #define ANNOUNCE_TIME (2 * SEC)	/* for the report to reach the server */
+#define HTTP_TIME (1 * SEC)		/* for the readers of the last answers and events */
+#define REDIS_TIME (1 * SEC)		/* for what is under way to Redis, and for the report again */
+#define CANCEL_CHANNEL "unstuck_cancel"	/* payload: the worker that holds what was cancelled (sql/schema.sql) */
 #define REAP_TIME (2 * SEC)		/* after KILL, for the kernel to hand the children back */
 
 /* ---- jobs in flight ---- */
@@ -48,6 +60,7 @@ void worker_forget_job(struct worker *w, struct job *j)
 	TAILQ_REMOVE(&w->jobs, j, all);
 	w->jobs_len--;
 	keep_forget(w, j);
+	rate_unused(j);
 	batch_leave(j->batch);
 	job_free(j);
 }
@@ -75,7 +88,7 @@ static usec_t until_settled(const struct worker *w)
 
 static enum part_state look_intake(struct worker *w)
 {
-	return claim_is_idle(w) && rescue_is_idle(w) ? PART_COMPLETED : PART_WAITING;
+	return claim_is_idle(w) && rescue_is_idle(w) && inherit_is_idle(w) ? PART_COMPLETED : PART_WAITING;
 }
 
 static usec_t until_intake(const struct worker *w)
@@ -106,6 +119,8 @@ static void release_answered(void *arg, const struct db_reply *reply)
 	struct worker *w = arg;
 
 	w->releasing--;
+	if (FAILS_AT(release_reply))
+		reply = db_answer_vanished(w->db);
 	if (reply->outcome != DB_DONE) {
 		w->release_failed = true;
 		return;
@@ -127,7 +142,9 @@ void worker_release_all(struct worker *w)
 
 		w->releasing++;
 		db_request_add(r, w->queues[i]->sql[STMT_RELEASE_ALL], 1, params, NULL);
+		FAILPOINT(before_release);
 		db_send(w->db, r);
+		FAILPOINT(after_release);
 	}
 }
 
@@ -178,10 +195,33 @@ static usec_t until_presence(const struct worker *w)
 	return hurried(w, w->shutdown.part_at + (db_is_ready(w->db) ? SETTLE_TIME : SEC));
 }
 
-static enum part_state look_absent(struct worker *w)
+static void ask_http(struct worker *w)
 {
-	(void)w;
-	return PART_COMPLETED;		/* not configured in this process: nothing to wait for */
+	http_leave(w);
+}
+
+static enum part_state look_http(struct worker *w)
+{
+	if (!http_is_over(w))
+		return PART_WAITING;
+	http_cut(w);
+	return PART_COMPLETED;
+}
+
+static usec_t until_http(const struct worker *w)
+{
+	return w->shutdown.part_at + HTTP_TIME;
+}
+
+/* Redis is never waited for long: what it shows of us expires by itself. */
+static enum part_state look_redis(struct worker *w)
+{
+	return redis_has_left(w) ? PART_COMPLETED : PART_WAITING;
+}
+
+static usec_t until_redis(const struct worker *w)
+{
+	return hurried(w, w->shutdown.part_at + REDIS_TIME);
 }
 
 static void ask_database(struct worker *w)
@@ -192,7 +232,7 @@ static void ask_database(struct worker *w)
 /* The last that goes over it is the report. */
 static enum part_state look_database(struct worker *w)
 {
-	if (!announce_is_idle(w))
+	if (!announce_is_idle(w) && !(announce_waits_for_redis(w) && clock_now() >= w->shutdown.part_at + REDIS_TIME))
 		return PART_WAITING;
 	db_close(w->db);
 	return PART_COMPLETED;
@@ -205,12 +245,7 @@ static void force_database(struct worker *w)
 
 static usec_t until_announced(const struct worker *w)
 {
-	return hurried(w, w->shutdown.part_at + ANNOUNCE_TIME);
-}
-
-static usec_t until_now(const struct worker *w)
-{
-	return w->shutdown.part_at;
+	return hurried(w, w->shutdown.part_at + (announce_waits_for_redis(w) ? REDIS_TIME : ANNOUNCE_TIME));
 }
 
 /* In this order; each row is also a row of the final report. */
@@ -219,8 +254,8 @@ static const struct part leaving[] = {
 	{ "jobs",     NULL,         look_jobs,     handler_kill_all, until_jobs },
 	{ "results",  NULL,         look_results,  force_results,  until_settled },
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
-	{ "http",     NULL,         look_absent,   NULL,           until_now },
-	{ "redis",    NULL,         look_absent,   NULL,           until_now },
+	{ "http",     ask_http,     look_http,     http_cut,       until_http },
+	{ "redis",    redis_leave,  look_redis,    redis_cut,      until_redis },
 	{ "database", ask_database, look_database, force_database, until_announced },
 };
 
@@ -283,7 +318,7 @@ void worker_stop(struct worker *w, const char *reason)
 	worker_changed(w);
 }
 
-/* Batch mode: nothing runs, nothing waits, and every queue's last claim found all there was. */
+/* Batch mode: nothing runs, nothing waits, and every queue's last claim found all there was, or no other will be made. */
 static void stop_when_done(struct worker *w)
 {
 	bool idle = w->jobs_len == 0 && claim_is_idle(w) && store_is_empty(w);
@@ -294,6 +329,8 @@ static void stop_when_done(struct worker *w)
 		worker_stop(w, "max_jobs");
 	else if (w->drain && w->presence == PRESENT && claim_found_nothing(w))
 		worker_stop(w, "drained");
+	else if (w->drain && keep_is_broken(w))
+		worker_stop(w, "failed.spool");	/* nobody would wait for this worker to claim again */
 }
 
 /* ---- the one place that decides ---- */
@@ -349,11 +386,17 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, flood_advance(w, now));
 	next = usec_min(next, presence_advance(w, now));
 	next = usec_min(next, keep_advance(w, now));
+	next = usec_min(next, inherit_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
+	next = usec_min(next, redis_advance(w, now));
+	next = usec_min(next, adoption_advance(w, now));
 	next = usec_min(next, claim_advance(w, now));
+	rate_settle(w);
+	next = usec_min(next, live_advance(w, now));
 	note_ready(w);
 	stop_when_done(w);
+	next = usec_min(next, http_advance(w, now));
 	next = usec_min(next, shutdown_advance(&w->shutdown, w, clock_now()));
 	if (shutdown_is_over(&w->shutdown))
 		event_base_loopbreak(w->base);
@@ -384,7 +427,9 @@ static void on_db_ready(void *arg)
 
 	if (w->db_complained)
 		log_event(LOG_INFO, "db_back", LN("results_waiting", store_waiting(w)));
-	w->adopt_due = w->db_complained;
+	w->inherit_due = w->db_complained;
+	if (w->db_complained)
+		adoption_due_all(w);
 	w->db_complained = false;
 	presence_connected(w);
 	claim_wake(w, NULL);
@@ -399,6 +444,7 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 	          LS("again_in", usec_text(retry_in / MSEC * MSEC, in)), LN("running", w->running),
 	          LN("results_waiting", store_waiting(w)));
 	w->db_complained = true;
+	w->db_error = *why;
 	if (w->presence == LEAVING)
 		w->presence = PRESENT;
 	w->released = false;		/* after the reconnect the release is asked for again */
@@ -406,8 +452,12 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 
 static void on_notified(void *arg, const char *channel, const char *payload)
 {
-	(void)channel;
-	claim_wake(arg, payload);
+	struct worker *w = arg;
+
+	if (strcmp(channel, CANCEL_CHANNEL) != 0)
+		claim_wake(w, payload);
+	else if (strcmp(payload, w->id) == 0)
+		presence_hurry(w);
 }
 
 static const struct db_events db_events = {
@@ -418,7 +468,10 @@ static const struct db_events db_events = {
 
 static int worker_open(struct worker *w, struct error *err)
 {
-	struct event_config *config = event_config_new();
+	struct event_config *config;
+
+	event_set_mem_functions(xmalloc, xrealloc, free);	/* half an event is none */
+	config = event_config_new();
 
 	if (config != NULL) {
 		event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
@@ -432,17 +485,22 @@ static int worker_open(struct worker *w, struct error *err)
 	w->children = children_new(w->base, err);
 	if (w->children == NULL || signals_open(w, err) < 0)
 		return -1;
+	w->metrics = metrics_new();
 	reload_open(w);
 	handler_open(w);
 	notify_open(w);
 	presence_init(w);
+	w->begun_at = clock_now();
 	rescue_init(w, clock_now());
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
 	               w->set->wake == WAKE_NOTIFY ? "unstuck" : NULL, &db_events, w);
+	if (w->set->wake != WAKE_POLL)
+		db_listen(w->db, CANCEL_CHANNEL);
 	db_set_prepare(w->db, w->set->prepare != PREPARE_NO, w->set->prepare == PREPARE_AUTO);
 	/* A silent worker is watched for two heartbeats: be back before that. */
 	db_set_longest_pause(w->db, w->set->heartbeat / 2);
-	if (keep_open(w, err) < 0)
+	inherit_open(w);
+	if (keep_open(w, err) < 0 || http_open(w, err) < 0 || redis_open(w, err) < 0)
 		return -1;
 	return w->opt->pidfile != NULL ? control_open(w, w->opt->pidfile, err) : 0;
 }
@@ -452,15 +510,19 @@ static void worker_close(struct worker *w)
 	struct job *j;
 
 	control_close(w);
+	http_close(w);
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
+	redis_close(w);
+	inherit_close(w);
 	keep_close(w);
 	while ((j = TAILQ_FIRST(&w->jobs)) != NULL)
 		worker_forget_job(w, j);
 	handler_close(w);
 	signals_close();
 	reload_close(w);
+	metrics_free(w->metrics);
 	if (w->tick != NULL)
 		event_free(w->tick);
 	if (w->turn != NULL)
@@ -475,7 +537,7 @@ static void tell_started(const struct worker *w)
 
 	for (size_t i = 0; i < w->queues_len; i++)
 		buf_addf(&names, "%s%s", i ? "," : "", w->queues[i]->set->name);
-	log_event(LOG_INFO, "started", LS("version", UNSTUCK_VERSION), LS("worker", w->id),
+	log_event(LOG_INFO, "started", LS("version", unstuck_version), LS("worker", w->id),
 	          LS("queues", buf_text(&names)), LN("concurrency", w->set->concurrency));
 	buf_release(&names);
 }
@@ -497,9 +559,11 @@ enum exit_status worker_run(const struct settings *set, struct queue **queues, s
 		tell_started(&w);
 		worker_changed(&w);
 		event_base_dispatch(w.base);
+		FAILPOINT(before_exit);
 		flood_tell_all(&w);
 		report_shutdown(&w);
-		status = w.count.unsaved == 0 && w.jobs_len == 0 && !w.release_failed ? EXIT_DONE : EXIT_HELD;
+		status = w.count.unsaved != 0 || w.jobs_len != 0 || w.release_failed ? EXIT_HELD
+		       : strncmp(w.shutdown.reason, "failed.", 7) == 0 ? EXIT_FAILED : EXIT_DONE;
 	}
 	worker_close(&w);
 	return status;

@@ -23,9 +23,13 @@ struct counters {
 /* presence.c: whether this process is registered in unstuck.workers, and under which id. */
 enum presence { ABSENT, REGISTERING, PRESENT, LEAVING, GONE };
 
+struct inherit;
 struct control;
+struct http;
 struct keep;
+struct metrics;
 struct notify;
+struct redis;
 struct reload;
 struct cli;
 struct worker_options;
@@ -42,10 +46,14 @@ struct worker {
 	struct db *db;
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
+	struct http *http;		/* http.c; NULL: [http] listen is off */
 	struct reload *reload;
 	struct keep *keep;		/* keep.c: the spool */
-	bool adopt_due;			/* keep.c: the database is back, others may have died meanwhile */
+	struct metrics *metrics;	/* metrics.c */
+	struct inherit *inherit;		/* inherit.c: what dead workers left */
+	bool inherit_due;			/* inherit.c: the database is back, others may have died meanwhile */
 	struct notify *notify;		/* notify.c; NULL: nobody wants to be told */
+	struct redis *redis;		/* redis.c; NULL: no redis_url */
 	struct queue **queues;		/* ours; in no order that means anything */
 	size_t queues_len;
 
@@ -74,11 +82,23 @@ struct worker {
 	bool leaving;			/* the shutdown has come to this part */
 	usec_t leave_at;
 
+	/* live.c: what Redis shows of us */
+	usec_t live_at, live_told_at;
+	uint64_t live_mark;
+	enum worker_state live_state;
+	uint64_t progress_told;		/* times a handler told its progress (process.c) */
+
+	uint64_t questions;		/* rate.c: asked of Redis */
+
 	/* rescue.c */
 	usec_t rescue_at;
 	size_t rescue_queue;		/* queues_len: none under way */
 	uint32_t rescue_skip;		/* rows that this pass could not reset */
 	bool rescue_busy;
+	bool rescue_waits;		/* for what the dead left to be stored (inherit.c) */
+
+	/* adoption.c */
+	bool adopting;			/* a look is under way */
 
 	/* worker.c */
 	struct shutdown shutdown;
@@ -88,7 +108,10 @@ struct worker {
 	bool released, release_failed;
 	uint64_t killed_before;		/* count.killed when the stop began */
 	unsigned announcing;		/* NOTIFY requests under way (announce.c) */
+	unsigned publishing;		/* the same to Redis */
 	bool db_complained;
+	usec_t begun_at;
+	struct error db_error;		/* why the connection was lost, the last time */
 	bool ready;			/* registered, once: claims could be made */
 	struct counters count;
 };

@@ -21,9 +21,6 @@ static void load(const char *path)
 		must(problems.text[i][0] != '\0' && strchr(problems.text[i], '\n') == NULL &&
 		     utf8_valid(problems.text[i], strlen(problems.text[i])));
 	problems_release(&problems);
-	if (rc == 0)
-		settings_check_available(&s, &problems);
-	problems_release(&problems);
 	settings_release(&s);
 }
 

@@ -49,6 +49,7 @@
 #define EXPLAINED	9
 #define SPOOL_FIRST	10
 #define LEDGER		11
+#define NEW_RUN		12
 #ifndef PROPERTY
 #define PROPERTY	0	/* all of them; -1: none, for the ltl formulas */
 #endif
@@ -70,7 +71,11 @@ byte cid, cw;		/* the token: claim_id, worker_id */
 byte seq;		/* claim_seq */
 byte fails, recs;	/* failures, recoveries */
 byte res;		/* the claim whose result is stored; 0: none */
-short late;		/* bit n: late_results has the bytes of claim n */
+short late;		/* bit n: late_results has the bytes of claim n, which no job has */
+short fit;		/* bit n: they are a success in themselves */
+short adopted;		/* bit n: they were adopted; the row of late_results stays */
+byte lby[IDS + 1];	/* whose they are */
+byte first;		/* first_claim */
 mtype pres[IDS + 1] = GONE;	/* unstuck.workers */
 
 /* ---- what the hosts hold ---- */
@@ -180,9 +185,39 @@ inline sql_fail(c, w) {
 	fi
 }
 
-inline sql_late(c) {
-	HOLDS(BYTES_ONCE, res != c);
-	late = late | BIT(c)
+inline sql_late(c) {		/* ON CONFLICT DO NOTHING */
+	if
+	:: HAS(adopted, c)
+	:: else -> HOLDS(BYTES_ONCE, res != c); late = late | BIT(c)
+	fi
+}
+
+inline sql_late_success(c, w) {
+	sql_late(c);
+	if
+	:: !HAS(adopted, c) -> fit = fit | BIT(c); lby[c] = w
+	:: else
+	fi
+}
+
+/* adopt: a job that nobody runs takes the bytes and the token of an earlier claim, of since it was last put back by hand */
+#ifdef MUT_ADOPT_OVER
+#define MAY_ADOPT(c)	(HAS(fit, c) && st != DELETED && c >= first)
+#elif defined(MUT_ADOPT_FORMER)
+#define MAY_ADOPT(c)	(HAS(fit, c) && (st == PENDING || st == FAILED))
+#else
+#define MAY_ADOPT(c)	(HAS(fit, c) && (st == PENDING || st == FAILED) && c >= first)
+#endif
+inline sql_adopt(c) {
+	HOLDS(NEW_RUN, c >= first);
+	late = late & ~BIT(c); fit = fit & ~BIT(c); adopted = adopted | BIT(c);
+	st = COMPLETED; res = c; stored++;
+	HOLDS(ONE_RESULT, stored == 1);
+#ifndef MUT_ADOPT_KEEPS_TOKEN
+	cid = c; cw = lby[c];
+#endif
+	lby[c] = 0;
+	check_row()
 }
 
 inline sql_reject(c, w) {	/* fail, for good, with the bytes */
@@ -289,8 +324,8 @@ inline send_to_limbo(what, c, w) { losses++; limbo = what; lc = c; lw = w }
 	:: atomic { job == REFUSED && MAY_LOSE -> lose(); job = COMPLETE; FORGET_SEEN } \
 	:: atomic { job == LATE -> \
 		if \
-		:: sql_late(my); job = SETTLED \
-		:: MAY_LOSE -> lose(); sql_late(my) \
+		:: sql_late_success(my, mw); job = SETTLED \
+		:: MAY_LOSE -> lose(); sql_late_success(my, mw); job = COMPLETE \
 		fi } \
 	:: atomic { job == REJECT -> \
 		if \
@@ -569,6 +604,9 @@ end_loop:
 	:: atomic { pres[n] == SILENT -> pres[n] = WATCHED } \
 	:: atomic { pres[n] == WATCHED -> pres[n] = GONE }
 
+#define ADOPT(n) \
+	:: atomic { MAY_ADOPT(n) -> sql_adopt(n) }
+
 proctype recover() {
 	byte listed, by;
 
@@ -593,6 +631,13 @@ end_loop:
 		:: else
 		fi;
 		listed = 0; by = 0 }
+	ADOPT(1)
+	ADOPT(2)
+	ADOPT(3)
+	ADOPT(4)
+	ADOPT(5)
+	ADOPT(6)
+	ADOPT(7)
 	od
 }
 
@@ -632,7 +677,7 @@ end_loop:
 	:: atomic { orders < MAX_ORDERS && (st == FAILED || st == CANCELLED) -> orders++;
 		seq++; assert(seq <= IDS);
 		HOLDS(CLAIMS_GROW, seq > highest);
-		highest = seq; cid = seq; cw = 0; fails = 0; recs = 0; st = PENDING;
+		highest = seq; cid = seq; cw = 0; first = seq; fails = 0; recs = 0; st = PENDING;
 		ran = 0; excused[0] = (live[0] != 0); excused[1] = (live[1] != 0);
 		check_row() }
 	od

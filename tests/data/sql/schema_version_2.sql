@@ -1,0 +1,276 @@
+-- schema.sql - everything that Unstuck keeps in the database, version 2.
+--
+-- Can be run again at any time: what is there stays. `unstuckctl init` runs the whole file
+-- in one transaction under an advisory lock. A later version adds its changes below.
+
+CREATE SCHEMA IF NOT EXISTS unstuck;
+COMMENT ON SCHEMA unstuck IS 'Unstuck: job queues, workers, recovery of stuck jobs';
+
+CREATE TABLE IF NOT EXISTS unstuck.schema_version (
+  version int PRIMARY KEY,
+  at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE unstuck.schema_version IS 'The versions of this schema, and since when';
+
+-- Claim ids only grow, over all queues. CACHE 1: sessions must not draw ahead, or they would not.
+CREATE SEQUENCE IF NOT EXISTS unstuck.claim_seq CACHE 1;
+
+CREATE TABLE IF NOT EXISTS unstuck.workers (
+  worker_id   uuid PRIMARY KEY,
+  host        text NOT NULL,
+  pid         int NOT NULL,
+  version     text NOT NULL,
+  state       text NOT NULL DEFAULT 'starting',
+  heartbeat_s float8 NOT NULL,
+  timeout_s   float8 NOT NULL,
+  started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  beat_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  beat_n      bigint NOT NULL DEFAULT 0,
+  seen_n      bigint,
+  seen_at     timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE unstuck.workers IS 'Running workers. A worker is alive while its row is here; deleting the row declares it dead';
+COMMENT ON COLUMN unstuck.workers.pid IS 'For people only, never a proof of life';
+COMMENT ON COLUMN unstuck.workers.heartbeat_s IS 'It beats this often';
+COMMENT ON COLUMN unstuck.workers.timeout_s IS 'Its worker_timeout: a beat older than this is silence';
+COMMENT ON COLUMN unstuck.workers.seen_n IS 'beat_n when somebody first saw it silent ...';
+COMMENT ON COLUMN unstuck.workers.seen_at IS '... and when that was';
+
+CREATE TABLE IF NOT EXISTS unstuck.jobs (
+  id           bigint GENERATED ALWAYS AS IDENTITY,
+  queue        text NOT NULL CHECK (queue <> ''),
+  payload      jsonb NOT NULL DEFAULT '{}',
+  status       text NOT NULL DEFAULT 'PENDING'
+               CHECK (status IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED')),
+  priority     int NOT NULL DEFAULT 0,
+  run_at       timestamptz NOT NULL DEFAULT now(),
+  attempts     int NOT NULL DEFAULT 0,
+  failures     int NOT NULL DEFAULT 0,
+  recoveries   int NOT NULL DEFAULT 0,
+  max_attempts int CHECK (max_attempts > 0),
+  unique_key   text,
+  result       jsonb,
+  last_error   text,
+  claim_id     bigint NOT NULL DEFAULT 0,
+  worker_id    uuid,
+  claimed_at   timestamptz,
+  created_at   timestamptz NOT NULL DEFAULT now(),
+  updated_at   timestamptz NOT NULL DEFAULT now(),
+  finished_at  timestamptz,
+  batch        bigint,
+  waiting      boolean GENERATED ALWAYS AS (status = 'PENDING') STORED,
+  alone        boolean GENERATED ALWAYS AS (status = 'PROCESSING' AND batch IS NULL) STORED,
+  open_key     text GENERATED ALWAYS AS (CASE WHEN status IN ('PENDING', 'PROCESSING') THEN unique_key END) STORED,
+  CONSTRAINT jobs_pkey PRIMARY KEY (id, queue)
+) WITH (fillfactor = 50);
+
+-- Version 1 had the status itself in the predicates of its indexes.
+DO $upgrade$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                  WHERE attrelid = 'unstuck.jobs'::regclass AND attname = 'waiting' AND NOT attisdropped) THEN
+    DROP INDEX unstuck.jobs_pending, unstuck.jobs_processing, unstuck.jobs_held, unstuck.jobs_unique_key;
+    ALTER TABLE unstuck.jobs
+      SET (fillfactor = 50),
+      DROP CONSTRAINT jobs_pkey,
+      ADD COLUMN batch bigint,
+      ADD COLUMN waiting boolean GENERATED ALWAYS AS (status = 'PENDING') STORED,
+      ADD COLUMN alone boolean GENERATED ALWAYS AS (status = 'PROCESSING' AND batch IS NULL) STORED,
+      ADD COLUMN open_key text GENERATED ALWAYS AS (CASE WHEN status IN ('PENDING', 'PROCESSING') THEN unique_key END) STORED,
+      ADD CONSTRAINT jobs_pkey PRIMARY KEY (id, queue);
+  END IF;
+END
+$upgrade$;
+
+COMMENT ON TABLE unstuck.jobs IS 'Every job of a queue on Unstuck''s own table, finished ones included';
+COMMENT ON COLUMN unstuck.jobs.priority IS 'A smaller one runs first';
+COMMENT ON COLUMN unstuck.jobs.attempts IS 'Handler starts, those that were released too';
+COMMENT ON COLUMN unstuck.jobs.failures IS 'What the handler failed; the budget of retries counts these';
+COMMENT ON COLUMN unstuck.jobs.recoveries IS 'How often its worker died holding it';
+COMMENT ON COLUMN unstuck.jobs.max_attempts IS 'NULL: what the queue''s settings say';
+COMMENT ON COLUMN unstuck.jobs.unique_key IS 'At most one unfinished job of a queue has it';
+COMMENT ON COLUMN unstuck.jobs.claim_id IS 'With worker_id the token that every write must carry; stays when the claim has ended';
+
+COMMENT ON COLUMN unstuck.jobs.batch IS 'While it is PROCESSING: the row of unstuck.batches that lists it; NULL: jobs_alone does';
+COMMENT ON COLUMN unstuck.jobs.waiting IS 'What a claim may take. Like alone and open_key made from the status, for the indexes';
+COMMENT ON COLUMN unstuck.jobs.alone IS 'PROCESSING and in no batch: claimed with few others, or set by hand';
+COMMENT ON COLUMN unstuck.jobs.open_key IS 'unique_key while unfinished';
+
+-- None of these changes when a job of a batch ends, and half of each page is left free: so its end is a heap-only
+-- update, that writes no index. That is why no index has the status itself in its predicate.
+CREATE INDEX IF NOT EXISTS jobs_waiting ON unstuck.jobs (queue, priority, run_at, id) WHERE waiting;
+CREATE INDEX IF NOT EXISTS jobs_alone ON unstuck.jobs (queue, worker_id) WHERE alone;
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_open_key ON unstuck.jobs (queue, open_key) WHERE open_key IS NOT NULL;
+
+-- ids is kept as it is: compressing it costs more than writing it.
+CREATE TABLE IF NOT EXISTS unstuck.batches (
+  queue     text NOT NULL,
+  worker_id uuid NOT NULL,
+  batch     bigint NOT NULL,
+  ids       bigint[] NOT NULL,
+  PRIMARY KEY (queue, worker_id, batch)
+);
+ALTER TABLE unstuck.batches ALTER COLUMN ids SET STORAGE PLAIN;
+COMMENT ON TABLE unstuck.batches IS 'Jobs claimed by one statement, so that those that run are found without an index entry each. Gone when the last has ended';
+COMMENT ON COLUMN unstuck.batches.ids IS 'Its jobs, ended ones too: it runs while the job''s own batch says so';
+
+CREATE TABLE IF NOT EXISTS unstuck.claims (
+  source     text NOT NULL,
+  job_id     text NOT NULL,
+  queue      text NOT NULL,
+  claim_id   bigint NOT NULL,
+  worker_id  uuid,
+  state      text NOT NULL CHECK (state IN ('ACTIVE', 'DONE', 'RETRY', 'DEAD', 'RELEASED', 'RECOVERED')),
+  attempts   int NOT NULL DEFAULT 0,
+  failures   int NOT NULL DEFAULT 0,
+  recoveries int NOT NULL DEFAULT 0,
+  not_before timestamptz,
+  row_token  text,
+  last_error text,
+  claimed_at timestamptz,
+  ended_at   timestamptz,
+  PRIMARY KEY (source, job_id)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE unstuck.claims IS 'For rows of an application''s table what unstuck.jobs has in its own columns: the last claim of each';
+COMMENT ON COLUMN unstuck.claims.source IS 'The table, schema.name';
+COMMENT ON COLUMN unstuck.claims.job_id IS 'Its key as text';
+COMMENT ON COLUMN unstuck.claims.state IS 'ACTIVE DONE RETRY (failed, runs again) DEAD (failed for good) RELEASED RECOVERED';
+COMMENT ON COLUMN unstuck.claims.not_before IS 'A retry waits until then';
+COMMENT ON COLUMN unstuck.claims.row_token IS 'xmin of the row as we last wrote it: strict compares it';
+CREATE INDEX IF NOT EXISTS claims_held ON unstuck.claims (worker_id) WHERE state = 'ACTIVE';
+
+CREATE TABLE IF NOT EXISTS unstuck.recoveries (
+  id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  queue     text NOT NULL,
+  source    text NOT NULL,
+  job_id    text NOT NULL,
+  claim_id  bigint,
+  worker_id uuid,
+  action    text NOT NULL,
+  reason    text NOT NULL,
+  at        timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE unstuck.recoveries IS 'The ledger: one row for each stuck job that was put back (action reset) or given up (action fail)';
+CREATE INDEX IF NOT EXISTS recoveries_of_job ON unstuck.recoveries (source, job_id);
+
+CREATE TABLE IF NOT EXISTS unstuck.late_results (
+  id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  queue       text NOT NULL,
+  source      text NOT NULL,
+  job_id      text NOT NULL,
+  claim_id    bigint NOT NULL,
+  worker_id   uuid NOT NULL,
+  reason      text NOT NULL,
+  raw         bytea NOT NULL,
+  received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  adopted_at  timestamptz,
+  UNIQUE (source, job_id, claim_id, worker_id)
+);
+COMMENT ON TABLE unstuck.late_results IS 'Results that could not go to their job, byte for byte, with the reason';
+
+-- Functions. search_path is pinned and every name qualified: they run with the owner's rights.
+
+CREATE OR REPLACE FUNCTION unstuck.enqueue(queue text, payload jsonb DEFAULT '{}', run_at timestamptz DEFAULT now(),
+                                           priority int DEFAULT 0, unique_key text DEFAULT NULL,
+                                           max_attempts int DEFAULT NULL)
+RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enqueue$
+#variable_conflict use_column
+DECLARE
+  job bigint;
+  ready boolean := enqueue.run_at <= clock_timestamp();
+  waiting boolean;
+BEGIN
+  IF coalesce(enqueue.queue, '') = '' OR enqueue.queue ~ '[[:cntrl:]\]]' OR octet_length(enqueue.queue) > 1000 THEN
+    RAISE EXCEPTION 'unstuck.enqueue: queue must be a name: at least one character, at most 1000 bytes, no control characters and no ]'
+      USING ERRCODE = 'invalid_parameter_value';
+  ELSIF enqueue.payload IS NULL OR enqueue.run_at IS NULL OR enqueue.priority IS NULL THEN
+    RAISE EXCEPTION 'unstuck.enqueue: % must not be NULL (leave it out for its default)',
+      CASE WHEN enqueue.payload IS NULL THEN 'payload' WHEN enqueue.run_at IS NULL THEN 'run_at' ELSE 'priority' END
+      USING ERRCODE = 'null_value_not_allowed';
+  ELSIF enqueue.max_attempts < 1 THEN
+    RAISE EXCEPTION 'unstuck.enqueue: max_attempts must be at least 1, not %', enqueue.max_attempts
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+
+  -- Only the first job in line is looked at, so that this costs the same for any number of waiting jobs;
+  -- a superfluous wake-up harms nobody.
+  IF ready THEN
+    SELECT first.run_at <= clock_timestamp() INTO waiting
+      FROM (SELECT j.run_at FROM unstuck.jobs AS j WHERE j.queue = enqueue.queue AND j.waiting
+             ORDER BY j.priority, j.run_at, j.id LIMIT 1) AS first;
+  END IF;
+
+  -- Another session's job with this key may finish between the two statements: then try again. Without
+  -- a key there is nothing to conflict with, and a plain INSERT is the cheaper one.
+  FOR try IN 1 .. 100 LOOP
+    IF enqueue.unique_key IS NULL THEN
+      INSERT INTO unstuck.jobs AS j (queue, payload, run_at, priority, max_attempts)
+      VALUES (enqueue.queue, enqueue.payload, enqueue.run_at, enqueue.priority, enqueue.max_attempts)
+      RETURNING j.id INTO job;
+    ELSE
+      INSERT INTO unstuck.jobs AS j (queue, payload, run_at, priority, unique_key, max_attempts)
+      VALUES (enqueue.queue, enqueue.payload, enqueue.run_at, enqueue.priority, enqueue.unique_key, enqueue.max_attempts)
+      ON CONFLICT (queue, open_key) WHERE open_key IS NOT NULL DO NOTHING
+      RETURNING j.id INTO job;
+    END IF;
+    IF job IS NOT NULL THEN
+      IF ready AND waiting IS NOT TRUE THEN
+        PERFORM pg_notify('unstuck', enqueue.queue);
+      END IF;
+      RETURN job;
+    END IF;
+    SELECT j.id INTO job FROM unstuck.jobs AS j
+     WHERE j.queue = enqueue.queue AND j.open_key = enqueue.unique_key;
+    IF FOUND THEN
+      RETURN job;
+    END IF;
+  END LOOP;
+  RAISE EXCEPTION 'unstuck.enqueue: jobs of queue % with unique_key % come and go too fast', enqueue.queue, enqueue.unique_key
+    USING ERRCODE = 'serialization_failure';
+END
+$enqueue$;
+COMMENT ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int) IS
+  'Add a job, in the caller''s transaction. While a job of the queue with the same unique_key is unfinished: that one''s id';
+
+CREATE OR REPLACE FUNCTION unstuck.cancel(id bigint)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cancel$
+#variable_conflict use_column
+BEGIN
+  -- The token stays: the worker that runs it learns of it by the status, and its result no longer fits.
+  UPDATE unstuck.jobs AS j
+     SET status = 'CANCELLED', batch = NULL, updated_at = clock_timestamp(), finished_at = clock_timestamp()
+   WHERE j.id = cancel.id AND j.status IN ('PENDING', 'PROCESSING');
+  RETURN FOUND;
+END
+$cancel$;
+COMMENT ON FUNCTION unstuck.cancel(bigint) IS 'Give up a job that is PENDING or PROCESSING. Whether it did';
+
+CREATE OR REPLACE FUNCTION unstuck.retry(id bigint)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $retry$
+#variable_conflict use_column
+DECLARE
+  its_queue text;
+BEGIN
+  -- A new claim_id: nothing that is still under way for the old one can answer for the new run.
+  UPDATE unstuck.jobs AS j
+     SET status = 'PENDING', failures = 0, recoveries = 0, run_at = now(), claim_id = nextval('unstuck.claim_seq'),
+         worker_id = NULL, batch = NULL, claimed_at = NULL, updated_at = clock_timestamp(), finished_at = NULL
+   WHERE j.id = retry.id AND j.status IN ('FAILED', 'CANCELLED')
+  RETURNING j.queue INTO its_queue;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  PERFORM pg_notify('unstuck', its_queue);
+  RETURN true;
+EXCEPTION WHEN unique_violation THEN
+  RETURN false;
+END
+$retry$;
+COMMENT ON FUNCTION unstuck.retry(bigint) IS
+  'Run a FAILED or CANCELLED job again from the start. Whether it did: not while another unfinished job has its unique_key';
+
+REVOKE ALL ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION unstuck.cancel(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION unstuck.retry(bigint) FROM PUBLIC;
+
+INSERT INTO unstuck.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
