@@ -154,15 +154,16 @@ valgrind:
 		tests/run $(UNIT_TESTS)
 
 # A storm of faults, and the judge (tests/it_chaos.c): the same seed, the same storm, as far as the machine allows.
-# FAULTS="term, server crash": only these.
+# FAULTS="term, server crash": only these. BEAT: the heartbeat in milliseconds.
 SEED    ?= 1
 SECONDS ?= 60
 LANES   ?= 8
+BEAT    ?= 100
 chaos:
 	$(call get_deps,build run test)
 	$(again) all tests
 	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
-		CK_RUN_CASE=storm CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) CHAOS_LANES=$(LANES) CHAOS_FAULTS="$(FAULTS)" \
+		CK_RUN_CASE=storm CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) CHAOS_LANES=$(LANES) CHAOS_FAULTS="$(FAULTS)" CHAOS_BEAT=$(BEAT) \
 		$(BUILD)/tests/it_chaos
 # MUTANT=name tries one.
 mutants:

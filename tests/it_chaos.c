@@ -2,7 +2,7 @@
  * it_chaos.c - the promises under faults, judged from outside: a storm drawn from a seed, and the scenes in which a
  * worker that breaks one promise is sure to be caught (tests/chaos/mutants).
  *
- * CHAOS_SEED, CHAOS_SECONDS, CHAOS_LANES (workers) and CHAOS_FAULTS (names as in the figures, by default all) are those of the storm.
+ * CHAOS_SEED, CHAOS_SECONDS, CHAOS_LANES (workers), CHAOS_BEAT (heartbeat in ms, by default 100: a worker is watched for two) and CHAOS_FAULTS (names as in the figures, by default all) are those of the storm.
  */
 #include <stdio.h>
 #include <sys/stat.h>
@@ -20,7 +20,7 @@ static unsigned seed, seconds, lanes, faults;
 
 START_TEST(a_storm_loses_nothing_and_doubles_nothing)
 {
-	struct chaos *c = chaos_begin((int)lanes, seed, "");
+	struct chaos *c = chaos_begin((int)lanes, seed, "3s", "");
 
 	chaos_rage(c, seconds, faults);
 	chaos_settle(c);
@@ -70,7 +70,7 @@ static void open_from(int attempt)
  */
 START_TEST(a_frozen_worker_comes_back_with_a_result)
 {
-	struct chaos *c = chaos_begin(2, 1, "");
+	struct chaos *c = chaos_begin(2, 1, "60s", "");
 	struct lane *frozen = &c->lanes[0];
 
 	chaos_add(c, _i, "wait", 0);
@@ -94,7 +94,7 @@ END_TEST
 /* The reply of a claim is lost, and nothing else happens: nobody dies, nobody leaves. */
 START_TEST(a_claim_is_not_heard_of)
 {
-	struct chaos *c = chaos_begin(1, 1, "prepare = no\n");
+	struct chaos *c = chaos_begin(1, 1, "60s", "prepare = no\n");
 
 	/* Quiet, so that the claim that is caught is the one that takes them. */
 	chaos_start(c, 0, NULL);
@@ -116,7 +116,7 @@ END_TEST
 /* The reply to a result is lost, and then the answer to the question what became of it. */
 START_TEST(a_result_is_stored_and_nobody_hears_of_it)
 {
-	struct chaos *c = chaos_begin(1, 1, "prepare = no\n");
+	struct chaos *c = chaos_begin(1, 1, "60s", "prepare = no\n");
 
 	for (int i = 0; i < 3; i++)
 		chaos_add(c, _i, "wait", 0);
@@ -144,7 +144,7 @@ static void refuse_endings(struct chaos *c, const char *when)
 
 static struct chaos *refuse_results(int queue)
 {
-	struct chaos *c = chaos_begin(1, 1, "");
+	struct chaos *c = chaos_begin(1, 1, "60s", "");
 
 	refuse_endings(c, "NEW.status = 'COMPLETED'");
 	for (int i = 0; i < 3; i++)
@@ -188,7 +188,7 @@ END_TEST
 START_TEST(a_connection_breaks_while_nobody_looks)
 {
 	const char *const env[] = { "UNSTUCK_WORKER_RECOVER_EVERY=0", NULL };
-	struct chaos *c = chaos_begin(1, 1, "");
+	struct chaos *c = chaos_begin(1, 1, "60s", "");
 	PGconn *other = testdb_connect(c->db);
 
 	refuse_endings(c, "OLD.status = 'PROCESSING'");
@@ -220,7 +220,7 @@ END_TEST
 /* A worker is stopped while its handler will not end yet; another one is there to take what is given back. */
 START_TEST(a_handler_outlasts_the_stop)
 {
-	struct chaos *c = chaos_begin(2, 1, "");
+	struct chaos *c = chaos_begin(2, 1, "60s", "");
 
 	chaos_add(c, _i, "deaf", 0);
 	chaos_start(c, 0, WORDS("UNSTUCK_WORKER_GRACEFUL_TIMEOUT=100ms", "UNSTUCK_WORKER_FORCE_DELAY=30s", patient[0]));
@@ -242,7 +242,7 @@ END_TEST
 /* Results are sealed, the worker has left and said so (75), and then the power fails. */
 START_TEST(the_power_fails_behind_a_worker_that_has_left)
 {
-	struct chaos *c = chaos_begin(1, 1, "");
+	struct chaos *c = chaos_begin(1, 1, "60s", "");
 	struct stat st;
 
 	must_run(0, NULL, "mkdir", "-m", "700", "spool", "image");
@@ -254,7 +254,7 @@ START_TEST(the_power_fails_behind_a_worker_that_has_left)
 	must_happen(said(c, 'S', 3), 20000);
 	server_stop();
 	write_file("open1", "");
-	must_happen(said(c, 'W', 3), 20000);
+	must_happen(said(c, 'W', 3) && procs_alive() == 2, 20000);	/* the worker and the proxy */
 	for (int i = 0; i < 2; i++)
 		proc_signal(c->lanes[0].worker, SIGTERM);
 	must_exit(c->lanes[0].worker, 75, 30000);
@@ -269,7 +269,7 @@ END_TEST
 /* Statistics that lie, and only loops to join with: a claim still takes no more than it asked for. */
 START_TEST(a_claim_takes_no_more_than_it_asked_for)
 {
-	struct chaos *c = chaos_begin(1, 1, "");
+	struct chaos *c = chaos_begin(1, 1, "60s", "");
 
 	for (int i = 0; i < 4; i++)
 		chaos_add(c, _i, "ok", 0);
@@ -293,6 +293,8 @@ int main(void)
 	seed = (unsigned)number_of("CHAOS_SEED", 1);
 	seconds = (unsigned)number_of("CHAOS_SECONDS", 5);
 	lanes = (unsigned)number_of("CHAOS_LANES", 4);
+	if (lanes < 1 || lanes > LANES_MAX)
+		lanes = LANES_MAX;
 	faults = chaos_faults(getenv("CHAOS_FAULTS"));
 	tcase_set_timeout(tc, seconds + 170);
 	tcase_add_test(tc, a_storm_loses_nothing_and_doubles_nothing);

@@ -45,8 +45,8 @@ struct chaos {
 	struct proc *recover;	/* the one that runs besides */
 };
 
-/* Settings of all queues and workers are the same; extra: lines for the section [worker]. */
-struct chaos *chaos_begin(int lanes, uint64_t seed, const char *extra);
+/* Settings of all queues and workers are the same. limit: of a run (3s at least: verdict.sql); extra: lines for the section [worker]. */
+struct chaos *chaos_begin(int lanes, uint64_t seed, const char *limit, const char *extra);
 uint64_t chaos_now(void);
 uint32_t chaos_random(struct chaos *c, uint32_t below);
 const char *chaos_queue(int queue);

@@ -88,14 +88,14 @@ size_t chaos_lines(struct chaos *c, char kind)
 
 /* ---- the stage ---- */
 
-static const char *queue_section(int queue, const char *log)
+static const char *queue_section(int queue, const char *log, const char *limit)
 {
 	bool serves = queue % 2 == 1;
 
-	return story_text("[queue %s]\nhandler = %s %s%s\nmode = %s\nspool = %s\nconcurrency = 3\nbatch = 5\ntimeout = 3s\nmax_attempts = 8\n"
+	return story_text("[queue %s]\nhandler = %s %s%s\nmode = %s\nspool = %s\nconcurrency = 3\nbatch = 5\ntimeout = %s\nmax_attempts = 8\n"
 	                  "backoff = 20ms\nbackoff_max = 100ms\nmax_result = 64KB\n%s%s",
 	                  queues[queue], build_path("tests/handlers/witness"), log, serves ? " serve" : "", serves ? "serve" : "exec",
-	                  queue == 1 ? "outage" : "always", serves ? "pipeline = 3\n" : "",
+	                  queue == 1 ? "outage" : "always", limit, serves ? "pipeline = 3\n" : "",
 	                  queue < 2 ? "" : story_text("table = public.work\nready = READY\nwhere = kind = '%s'\n"
 	                                              "on_success = INSERT INTO results VALUES ($1, $2 ->> 'nonce')\n",
 	                                              serves ? "serve" : "exec"));
@@ -106,20 +106,27 @@ static const char *lane_file(int lane)
 	return test_path(story_text("lane%d.ini", lane));
 }
 
-static void write_settings(const struct chaos *c, int lane, const char *host, const char *extra)
+static unsigned beat_ms(void)
+{
+	const char *text = getenv("CHAOS_BEAT");
+
+	return text != NULL && atoi(text) > 0 ? (unsigned)atoi(text) : 100;
+}
+
+static void write_settings(const struct chaos *c, int lane, const char *host, const char *limit, const char *extra)
 {
 	const char *text = story_text("[unstuck]\ndatabase_url = postgresql:///%s?host=%s&port=5432&user=postgres\n"
-	                              "[worker]\nconcurrency = 6\npoll_interval = 100ms\nheartbeat = 100ms\nworker_timeout = 400ms\n"
-	                              "recover_every = 300ms\ngraceful_timeout = 1s\nforce_delay = 1s\nspool_dir = %s\n%s"
-	                              "[recover]\nmax_recoveries = 1000000\n", c->db->name, host, test_path("spool"), extra);
+	                              "[worker]\nconcurrency = 6\npoll_interval = 100ms\nheartbeat = %ums\nworker_timeout = %ums\n"
+	                              "recover_every = 300ms\ngraceful_timeout = 1s\nforce_delay = 30s\nspool_dir = %s\n%s"
+	                              "[recover]\nmax_recoveries = 1000000\n", c->db->name, host, beat_ms(), 4 * beat_ms(), test_path("spool"), extra);
 
 	for (int i = 0; i < QUEUES; i++)
-		text = story_text("%s%s", text, queue_section(i, c->log));
+		text = story_text("%s%s", text, queue_section(i, c->log, limit));
 	write_file_at(lane_file(lane), text, 0644);
 }
 
 /* One file of settings more than there are lanes: of unstuck-recover, which goes straight to the server. */
-struct chaos *chaos_begin(int lanes, uint64_t seed, const char *extra)
+struct chaos *chaos_begin(int lanes, uint64_t seed, const char *limit, const char *extra)
 {
 	struct chaos *c = story_memory(sizeof *c);
 
@@ -133,8 +140,8 @@ struct chaos *chaos_begin(int lanes, uint64_t seed, const char *extra)
 		story_fail("%s cannot be written", c->log);
 	c->proxy = proxy_start(server_dir(), lanes);
 	for (int i = 0; i < lanes; i++)
-		write_settings(c, i, proxy_dir(i), extra);
-	write_settings(c, lanes, server_dir(), extra);
+		write_settings(c, i, proxy_dir(i), limit, extra);
+	write_settings(c, lanes, server_dir(), limit, extra);
 	return c;
 }
 

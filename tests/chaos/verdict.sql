@@ -17,11 +17,11 @@ SELECT s.queue, s.job, s.claim, s.worker, s.us AS began, greatest(s.us, max(o.us
  WHERE s.kind = 'S' GROUP BY s.queue, s.job, s.claim, s.worker, s.us;
 CREATE INDEX ON chaos.runs (queue, job);
 ANALYZE chaos.runs;
--- Paid results that are nowhere; a KILL explains those that were not printed yet, or that a worker had read from a process of serve.
+-- Paid results that are nowhere; a KILL explains those that were not printed yet, or that a worker had read from a process of serve less than a minute before.
 CREATE TABLE chaos.gone AS
 SELECT f.queue, f.job, f.claim, f.worker, f.note AS nonce, w.us IS NOT NULL AS printed,
        EXISTS (SELECT FROM chaos.said AS k WHERE k.kind = 'K' AND k.worker = f.worker AND k.us > f.us - 1000000
-                 AND (w.us IS NULL OR f.queue LIKE '%serve' AND k.us < w.us + 10000000)) AS killed
+                 AND (w.us IS NULL OR f.queue LIKE '%serve' AND k.us < w.us + 60000000)) AS killed
   FROM chaos.said AS f LEFT JOIN chaos.said AS w ON w.kind = 'W' AND w.queue = f.queue AND w.job = f.job AND w.claim = f.claim
  WHERE f.kind = 'F' AND NOT EXISTS (SELECT FROM chaos.kept AS k WHERE k.nonce = f.note);
 
@@ -76,10 +76,10 @@ SELECT format('%s job %s: claim %s began after claim %s', a.queue, a.job, a.clai
 UNION ALL
 SELECT format('%s job %s: claim %s began %s times', r.queue, r.job, r.claim, count(*)) FROM chaos.runs AS r GROUP BY r.queue, r.job, r.claim HAVING count(*) > 1;
 
--- rule: a job runs again only after a failure that was told, a recovery, or a stop of its worker
+-- rule: a job runs again only after a failure that was told, a recovery, a stop of its worker, or the limit of its time
 SELECT format('%s job %s: claim %s of worker %s', r.queue, r.job, r.claim, r.worker)
   FROM chaos.runs AS r
- WHERE EXISTS (SELECT FROM chaos.runs AS n WHERE n.queue = r.queue AND n.job = r.job AND n.claim > r.claim)
+ WHERE EXISTS (SELECT FROM chaos.runs AS n WHERE n.queue = r.queue AND n.job = r.job AND n.claim > r.claim AND n.began < r.began + 3000000)
    AND NOT r.told AND NOT r.recovered
    AND NOT EXISTS (SELECT FROM chaos.said AS t WHERE t.kind = 'T' AND t.worker = r.worker AND t.us > r.began - 1000000);
 
@@ -103,13 +103,17 @@ SELECT count(*) FROM chaos.said WHERE kind = 'F';
 SELECT count(*) || coalesce((SELECT ' (' || string_agg(reason || ' ' || n, ', ' ORDER BY reason) || ')'
                                FROM (SELECT reason, count(*) AS n FROM unstuck.late_results GROUP BY reason) AS r), '') FROM unstuck.late_results;
 -- figure: recovered
-SELECT count(*) FROM unstuck.recoveries;
+-- Of workers that nobody had killed or stopped: they were silent because of their way to the database, or of the machine.
+SELECT count(*) || ' (of workers that lived ' || count(*) FILTER (WHERE NOT EXISTS (
+         SELECT FROM chaos.lives AS l JOIN chaos.said AS k ON k.worker = l.pid AND k.kind IN ('K', 'Z', 'T')
+          WHERE l.worker_id = r.worker_id AND k.us < extract(epoch FROM r.at) * 1000000)) || ')' FROM unstuck.recoveries AS r;
 -- figure: lost
 SELECT count(*) FROM chaos.said AS a WHERE a.kind = 'A' AND NOT EXISTS (SELECT FROM chaos.jobs AS j WHERE j.queue = a.queue AND j.id = a.job::bigint AND j.status IN ('COMPLETED', 'FAILED'));
 -- figure: doubled
 SELECT count(*) FROM (SELECT FROM chaos.completed GROUP BY source, job HAVING count(*) > 1) AS d;
 -- figure: paid lost
-SELECT count(*) FILTER (WHERE NOT killed) || ' (in the kill window ' || count(*) FILTER (WHERE killed) || ', of these printed by serve ' || count(*) FILTER (WHERE killed AND printed) || ')' FROM chaos.gone;
+SELECT count(*) FILTER (WHERE NOT killed) || ' (in the kill window ' || count(*) FILTER (WHERE killed) || ', of these printed by serve ' || count(*) FILTER (WHERE killed AND printed) || ', with spool = always '
+       || count(*) FILTER (WHERE killed AND printed AND queue <> 'own_serve') || ')' FROM chaos.gone;
 -- figure: overlaps
 SELECT count(*) FILTER (WHERE NOT a.recovered) || ' (after a recovery ' || count(*) FILTER (WHERE a.recovered) || ')'
   FROM chaos.runs AS a JOIN chaos.runs AS b ON b.queue = a.queue AND b.job = a.job AND b.claim > a.claim

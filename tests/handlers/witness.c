@@ -9,8 +9,8 @@
  *	W  the result is printed		E  it fails as it was told to
  *	K  it kills its worker
  *
- * kind, microseconds of the wall clock, queue, job, claim, pid, pid of the worker, nonce or number of the attempt. Between F and W no TERM
- * ends it, only KILL does. The payload says what to do: "ms" of work, and "mode":
+ * kind, microseconds of the wall clock, queue, job, claim, pid, pid of the worker, nonce or number of the attempt. From F on no TERM
+ * ends it, only KILL does; in serve mode until W. The payload says what to do: "ms" of work, and "mode":
  *
  *	ok; wait: until there is a file open<attempt>; deaf: the same, TERM ignored; fail; never; bad: a result that no database takes; big: one
  *	that is too large; and, at the first attempt only: once: fails; later; crash; hang; kill: its worker
@@ -105,7 +105,8 @@ static void succeed(const struct task *t)
 	n += snprintf(text + n, sizeof text - (size_t)n, serving ? "\"}}\n" : "\"}\n");
 	print_all(text, (size_t)n);
 	put('W', t, "");
-	hold_terms(false);
+	if (serving)
+		hold_terms(false);
 }
 
 /* status: of exec; answer: what serve says instead. */
