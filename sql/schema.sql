@@ -153,7 +153,7 @@ CREATE TABLE IF NOT EXISTS unstuck.recoveries (
   at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE unstuck.recoveries IS 'The ledger: one row for each stuck job that was put back (action reset) or given up (action fail)';
-DROP INDEX IF EXISTS unstuck.recoveries_of_job;	-- of version 1: nothing reads by it, and each recovery had to write it
+CREATE INDEX IF NOT EXISTS recoveries_of_job ON unstuck.recoveries (source, job_id);
 
 CREATE TABLE IF NOT EXISTS unstuck.late_results (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
