@@ -32,7 +32,7 @@ const struct event_row log_events[] = {
 	{ "late_result", "warning", "the claim of a result was no longer the current one; its bytes are in unstuck.late_results" },
 	{ "late_adopted", "info", "a late result was stored in its job" },
 	{ "late_refused", "warning", "the database does not take it; its bytes stay" },
-	{ "adopt_failed", "warning", "it could not be stored now; again with recover_every" },
+	{ "adopt_failed", "debug, warning", "it could not be stored now; again with recover_every" },
 	{ "claim_lost", "warning", "somebody else ended or took a job that this worker held" },
 	{ "result_not_stored", "error", "a result was lost: neither the database nor the disk took it before the worker ended" },
 	{ "claim_failed", "error", "the database refused a claim; it is tried again" },

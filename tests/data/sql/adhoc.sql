@@ -25,6 +25,21 @@ there is no schema unstuck in this database: run unstuckctl init;
 -- classify
 there is no schema unstuck in this database: run unstuckctl init;
 
+-- adoptable
+there is no schema unstuck in this database: run unstuckctl init;
+
+-- adopt
+there is no schema unstuck in this database: run unstuckctl init;
+
+-- adopt_all
+there is no schema unstuck in this database: run unstuckctl init;
+
+-- spoil
+there is no schema unstuck in this database: run unstuckctl init;
+
+-- status
+there is no schema unstuck in this database: run unstuckctl init;
+
 -- held
 there is no schema unstuck in this database: run unstuckctl init;
 

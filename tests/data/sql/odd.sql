@@ -27,6 +27,7 @@ WITH picked_1 AS MATERIALIZED (
          attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.attempts + 1 END,
          failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
+         first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures
 )
@@ -250,6 +251,121 @@ SELECT r.id,
            FROM "My App"."Order""s" AS t WHERE t."select" = r.id::uuid
           LIMIT 1) AS l ON true;
 
+-- adoptable
+SELECT l.id AS late, l.job_id AS id, l.claim_id, NULL::bytea AS raw
+  FROM unstuck.late_results AS l
+ WHERE l.queue = 'it''s "odd"' AND l.source = 'My App.Order"s' AND l.adopted_at IS NULL AND l.id > $1::bigint AND l.reason IN ('fenced', 'failed')
+   AND (SELECT l.claim_id >= k.first_claim
+               AND CASE WHEN t."Sta tus" IN ('to do') THEN k.state IN ('RELEASED', 'RECOVERED', 'RETRY')
+                        WHEN t."Sta tus" IN ('to do', 'bad') THEN k.state = 'DEAD' END
+          FROM unstuck.claims AS k, "My App"."Order""s" AS t
+         WHERE k.source = 'My App.Order"s' AND k.job_id = l.job_id AND t."select" = l.job_id::uuid)
+ ORDER BY l.id
+ LIMIT $2::int;
+
+-- adopt
+WITH late AS MATERIALIZED (
+  SELECT l.id AS late, l.job_id, l.claim_id, l.worker_id,
+         CASE WHEN false AND l.reason IN ('bad_data', 'unfinished')
+              THEN to_json(rtrim(convert_from(l.raw, 'UTF8'), E' \t\n\v\f\r'))::text
+              ELSE convert_from(l.raw, 'UTF8') END AS result
+    FROM unstuck.late_results AS l
+   WHERE l.id = $1::bigint AND l.queue = 'it''s "odd"' AND l.source = 'My App.Order"s' AND l.adopted_at IS NULL
+     AND CASE WHEN $2::bool THEN l.reason <> 'too_large' ELSE l.reason IN ('fenced', 'failed') END
+     FOR NO KEY UPDATE SKIP LOCKED
+), locked AS MATERIALIZED (
+  SELECT r.*, l.key, l.id, l.row_token, l.given_up
+    FROM late AS r CROSS JOIN LATERAL (
+           SELECT t."select" AS key, t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" NOT IN ('to do') AS given_up
+             FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.job_id::uuid AND CASE WHEN t."Sta tus" IN ('to do', 'bad') THEN true END
+              FOR NO KEY UPDATE) AS l
+), mine AS MATERIALIZED (
+  SELECT l.*
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN $2::bool OR l.claim_id >= k.first_claim AND k.row_token = l.row_token
+                        AND CASE WHEN l.given_up THEN k.state = 'DEAD' ELSE k.state IN ('RELEASED', 'RECOVERED', 'RETRY') END
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
+), written AS (
+  UPDATE "My App"."Order""s" AS t SET "Sta tus" = 'done', "Result" = m.result::jsonb, "UpdatedAt" = clock_timestamp()
+    FROM mine AS m
+   WHERE t."select" = ANY (ARRAY[m.key]) AND (m.result IS NULL OR m.result::jsonb IS NOT NULL)
+  RETURNING 'My App.Order"s'::text AS source, m.id, m.late, m.claim_id, m.worker_id, m.result
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', claim_id = s.claim_id, worker_id = s.worker_id, ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text,
+         last_error = NULL, not_before = NULL
+    FROM written AS s
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
+  RETURNING s.id, s.late, s.result
+), marked AS (
+  UPDATE unstuck.late_results AS l SET adopted_at = clock_timestamp()
+    FROM stored AS s
+   WHERE l.id = s.late
+  RETURNING s.id, s.result
+)
+SELECT m.id, m.result FROM marked AS m;
+
+-- adopt_all
+WITH late AS MATERIALIZED (
+  SELECT l.id AS late, l.job_id, l.claim_id, l.worker_id,
+         CASE WHEN false AND l.reason IN ('bad_data', 'unfinished')
+              THEN to_json(rtrim(convert_from(l.raw, 'UTF8'), E' \t\n\v\f\r'))::text
+              ELSE convert_from(l.raw, 'UTF8') END AS result
+    FROM unstuck.late_results AS l
+   WHERE l.id = $1::bigint AND l.queue = 'it''s "odd"' AND l.source = 'My App.Order"s' AND l.adopted_at IS NULL
+     AND CASE WHEN $2::bool THEN l.reason <> 'too_large' ELSE l.reason IN ('fenced', 'failed') END
+     FOR NO KEY UPDATE SKIP LOCKED
+), locked AS MATERIALIZED (
+  SELECT r.*, l.key, l.id, l.row_token, l.given_up
+    FROM late AS r CROSS JOIN LATERAL (
+           SELECT t."select" AS key, t."select"::text AS id, t.xmin::text AS row_token, t."Sta tus" NOT IN ('to do') AS given_up
+             FROM "My App"."Order""s" AS t
+            WHERE t."select" = r.job_id::uuid AND CASE WHEN t."Sta tus" IN ('to do', 'bad') THEN true END
+              FOR NO KEY UPDATE) AS l
+), mine AS MATERIALIZED (
+  SELECT l.*
+    FROM locked AS l CROSS JOIN LATERAL (
+           SELECT FROM unstuck.claims AS k
+            WHERE k.source = 'My App.Order"s' AND k.job_id = l.id
+              AND CASE WHEN $2::bool OR l.claim_id >= k.first_claim AND k.row_token = l.row_token
+                        AND CASE WHEN l.given_up THEN k.state = 'DEAD' ELSE k.state IN ('RELEASED', 'RECOVERED', 'RETRY') END
+                       THEN true END
+              FOR NO KEY UPDATE) AS k
+), written AS (
+  UPDATE "My App"."Order""s" AS t SET "Sta tus" = 'done', "Result" = m.result::jsonb, "UpdatedAt" = clock_timestamp()
+    FROM mine AS m
+   WHERE t."select" = ANY (ARRAY[m.key]) AND (m.result IS NULL OR m.result::jsonb IS NOT NULL)
+  RETURNING 'My App.Order"s'::text AS source, m.id, m.late, m.claim_id, m.worker_id, m.result
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', claim_id = s.claim_id, worker_id = s.worker_id, ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text,
+         last_error = NULL, not_before = NULL
+    FROM written AS s
+   WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
+  RETURNING s.id, s.late, s.result
+), marked AS (
+  UPDATE unstuck.late_results AS l SET adopted_at = clock_timestamp()
+    FROM stored AS s
+   WHERE l.id = s.late
+  RETURNING s.id, s.result
+)
+SELECT a.id, a.result
+  FROM (SELECT max(m.id) AS id, max(m.result) AS result, 1 / count(*) AS every FROM marked AS m) AS a
+ WHERE a.every = 1;
+
+-- spoil
+UPDATE unstuck.late_results AS l SET reason = 'bad_data' WHERE l.id = $1::bigint AND l.adopted_at IS NULL;
+
+-- status
+SELECT CASE WHEN t."Sta tus" = E'do\\ing' THEN 'PROCESSING' WHEN t."Sta tus" = 'done' THEN 'COMPLETED'
+            WHEN t."Sta tus" IN ('to do') THEN 'PENDING' WHEN t."Sta tus" IN ('to do', 'bad') THEN 'FAILED' END AS status,
+       t."Sta tus"::text AS stored
+  FROM "My App"."Order""s" AS t WHERE t."select" = $1::text::uuid;
+
 -- held
 WITH held AS MATERIALIZED (
   SELECT k.job_id::uuid AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
@@ -391,6 +507,7 @@ WITH r AS MATERIALIZED (
          attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.attempts END,
          failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.recoveries + 1 END,
+         first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
 ), entered AS (
   INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)

@@ -127,6 +127,24 @@ SELECT r.id,
   FROM unnest($1::bigint[], $2::bigint[]) AS r(id, claim_id)
   LEFT JOIN LATERAL (SELECT i.* FROM unstuck.jobs AS i WHERE i.id = r.id AND i.queue = 'thumb''nails' OFFSET 0) AS j ON true;
 
+-- adoptable
+SELECT l.id AS late, l.job_id AS id, l.claim_id, NULL::bytea AS raw
+  FROM unstuck.late_results AS l
+ WHERE l.queue = 'thumb''nails' AND l.source = 'unstuck.jobs' AND l.adopted_at IS NULL AND l.id > $1::bigint AND l.reason IN ('fenced', 'failed')
+   AND (SELECT j.status IN ('PENDING', 'FAILED') AND l.claim_id >= j.first_claim
+          FROM unstuck.jobs AS j WHERE j.id = l.job_id::bigint AND j.queue = 'thumb''nails')
+ ORDER BY l.id
+ LIMIT $2::int;
+
+-- adopt
+SELECT a.job AS id, a.adopted AS result FROM unstuck.adopt($1::bigint, $2::bool, false) AS a;
+
+-- spoil
+UPDATE unstuck.late_results AS l SET reason = 'bad_data' WHERE l.id = $1::bigint AND l.adopted_at IS NULL;
+
+-- status
+SELECT j.status, j.status AS stored FROM unstuck.jobs AS j WHERE j.id = $1::bigint AND j.queue = 'thumb''nails';
+
 -- held
 SELECT j.id::text AS id, j.claim_id FROM unstuck.jobs AS j
  WHERE j.id = ANY (ARRAY(SELECT j.id FROM unstuck.jobs AS j WHERE j.queue = 'thumb''nails' AND j.alone AND j.worker_id = $1::uuid
