@@ -82,21 +82,22 @@ static void names_release(struct names *n)
 	free(n->v);
 }
 
-/* Every queue with unfinished jobs, by hopping from name to name in two small indexes instead of reading all rows. */
+/* Every queue with unfinished jobs, by hopping from name to name in two indexes instead of reading all rows. */
 static const char all_queues_sql[] =
-	"WITH RECURSIVE running(queue) AS (\n"
-	"  SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.status = 'PROCESSING'\n"
+	"WITH RECURSIVE alone(queue) AS (\n"
+	"  SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.alone\n"
 	"  UNION ALL\n"
-	"  SELECT (SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.status = 'PROCESSING' AND j.queue > r.queue)\n"
-	"    FROM running AS r WHERE r.queue IS NOT NULL\n"
+	"  SELECT (SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.alone AND j.queue > a.queue)\n"
+	"    FROM alone AS a WHERE a.queue IS NOT NULL\n"
 	"), waiting(queue) AS (\n"
-	"  SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.status = 'PENDING'\n"
+	"  SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.waiting\n"
 	"  UNION ALL\n"
-	"  SELECT (SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.status = 'PENDING' AND j.queue > w.queue)\n"
+	"  SELECT (SELECT min(j.queue) FROM unstuck.jobs AS j WHERE j.waiting AND j.queue > w.queue)\n"
 	"    FROM waiting AS w WHERE w.queue IS NOT NULL\n"
 	")\n"
-	"SELECT queue FROM running WHERE queue IS NOT NULL\n"
-	" UNION SELECT queue FROM waiting WHERE queue IS NOT NULL ORDER BY 1";
+	"SELECT queue FROM alone WHERE queue IS NOT NULL\n"
+	" UNION SELECT queue FROM waiting WHERE queue IS NOT NULL\n"
+	" UNION SELECT b.queue FROM unstuck.batches AS b ORDER BY 1";
 
 static int names_from_database(struct names *n, struct session *session, struct error *err)
 {

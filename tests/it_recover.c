@@ -1006,6 +1006,26 @@ START_TEST(scheduled_it_stays_and_term_ends_it)
 }
 END_TEST
 
+/* With no settings the queues are those that have something open; a long history is not read for that. */
+START_TEST(the_queues_of_the_own_table_are_found_by_its_indexes)
+{
+	struct testdb *db = must_have_db();
+	const char *scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'unstuck.jobs'::regclass", *before;
+
+	must_sql(db, "INSERT INTO unstuck.jobs (queue, status) SELECT 'old', 'COMPLETED' FROM generate_series(1, 20000);"
+	             "INSERT INTO unstuck.jobs (queue, status, batch) VALUES ('waits', 'PENDING', NULL), ('runs', 'PROCESSING', NULL), ('batched', 'PROCESSING', 1);"
+	             "INSERT INTO unstuck.batches SELECT 'batched', gen_random_uuid(), 1, ARRAY[max(id)] FROM unstuck.jobs; ANALYZE unstuck.jobs");
+	before = sql_value(db, "%s", scans);
+	struct proc *p = must_run(0, NULL, "unstuck-recover", "-d", db->url, "-n");
+	must_hold(proc_out(p), "batched");
+	must_hold(proc_out(p), "runs");
+	must_hold(proc_out(p), "waits");
+	must_lack(proc_out(p), "old");
+	must_sql(db, "SELECT pg_stat_clear_snapshot()");
+	must_equal(db, scans, before);
+}
+END_TEST
+
 START_TEST(scheduled_it_survives_an_outage)
 {
 	struct testdb *db = videos(4, 1);
@@ -1248,6 +1268,7 @@ int main(void)
 	ADD_EACH(wrong_options_are_refused_by_name, wrong);
 	ADD(limit_acts_on_the_oldest_and_counts_all);
 	ADD(a_batch_is_a_transaction);
+	ADD(the_queues_of_the_own_table_are_found_by_its_indexes);
 	ADD(a_large_batch_gets_smaller_where_rows_would_be_locked_for_long);
 	ADD(the_age_is_the_flag_else_the_queues_else_the_sections);
 	ADD(the_brake_refuses_a_mass_reset);
