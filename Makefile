@@ -140,7 +140,7 @@ test check:
 	$(call get_deps,build man run test)
 	$(again) all tests
 	$(build_fail)
-	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),5,2) \
 		ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=exitcode=99:halt_on_error=1:print_stacktrace=1 \
 		tests/run $(TESTS)
 
@@ -162,7 +162,7 @@ BEAT    ?= 100
 chaos:
 	$(call get_deps,build run test)
 	$(again) all tests
-	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),3,1) \
+	@UNSTUCK_BUILD=$(abspath $(BUILD)) UNSTUCK_SOURCE=$(CURDIR) CK_TIMEOUT_MULTIPLIER=$(if $(SAN),5,2) \
 		CK_RUN_CASE=storm CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) CHAOS_LANES=$(LANES) CHAOS_FAULTS="$(FAULTS)" CHAOS_BEAT=$(BEAT) \
 		$(BUILD)/tests/it_chaos
 # MUTANT=name tries one.
