@@ -88,8 +88,9 @@ void spool_encode(struct buf *out, const struct spool_record *r, uint32_t seed)
 
 void spool_encode_end(char out[static SPOOL_HEAD], int64_t claim_id, int status, uint64_t printed, uint32_t seed)
 {
-	memset(out, 0, SPOOL_HEAD);
-	memcpy(out, SPOOL_MAGIC, SPOOL_MAGIC_LEN);
+	static const char blank[SPOOL_HEAD] = SPOOL_MAGIC;
+
+	memcpy(out, blank, SPOOL_HEAD);
 	put(out + AT_BODY_SUM, crc32c(seed, "", 0), 4);
 	put(out + AT_VERSION, SPOOL_VERSION, 2);
 	put(out + AT_KIND, SPOOL_END, 1);

@@ -172,7 +172,7 @@ static const struct child_events exec_events = {
 /* ---- start and end ---- */
 
 /* Attended where the queue wants that. */
-static struct child *exec_start_child(struct worker *w, struct job *j, struct child_spec *spec, struct error *err)
+static struct child *exec_start_child(struct worker *w, struct job *j, struct child_spec spec, struct error *err)
 {
 	const struct queue_settings *set = j->queue->set;
 	struct attend attend = {
@@ -184,17 +184,17 @@ static struct child *exec_start_child(struct worker *w, struct job *j, struct ch
 		error_set(err, ERR_SYS, "a test wants no handler to start");
 		return NULL;
 	}
-	spec->out_fd = keep_out_open(w, j, err);
-	if (spec->out_fd < 0)
+	spec.out_fd = keep_out_open(w, j, err);
+	if (spec.out_fd < 0)
 		return NULL;
 	if (set->on_worker_death == DEATH_FINISH && j->file != NULL) {
-		spec->attend = &attend;
+		spec.attend = &attend;
 		if (keep_out_note(w, j, &attend.note, err) < 0) {
-			close(spec->out_fd);
+			close(spec.out_fd);
 			return NULL;
 		}
 	}
-	c = child_start(w->children, spec, &exec_events, j, err);
+	c = child_start(w->children, &spec, &exec_events, j, err);
 	if (attend.note.fd >= 0)
 		close(attend.note.fd);
 	return c;
@@ -211,7 +211,7 @@ static bool exec_start(struct worker *w, struct job *j)
 	};
 	struct error err = ERROR_INIT;
 
-	j->child = exec_start_child(w, j, &spec, &err);
+	j->child = exec_start_child(w, j, spec, &err);
 	words_free(env);
 	if (j->child == NULL) {
 		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("job", j->id),
