@@ -84,12 +84,12 @@ SELECT k.queue, k.job_id, k.attempts, k.claim_id, k.worker_id, k.claimed_at
 )
 
 -- name: running
--- Of workers that are registered: what others hold is stuck. $1 this worker, which knows its own, $2 how many -> queue, job, attempt, claim_id, worker_id, started_at, age_s; the oldest first
+-- $1 this worker, which knows its own, $2 how many -> queue, job, attempt, claim_id, worker_id, started_at, age_s; the oldest first
 SELECT h.queue, h.job, h.attempts AS attempt, h.claim_id, h.worker_id,
        to_char(h.claimed_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS started_at,
        extract(epoch FROM statement_timestamp() - h.claimed_at) AS age_s
   FROM held AS h
- WHERE h.worker_id <> $1::uuid AND EXISTS (SELECT FROM unstuck.workers AS w WHERE w.worker_id = h.worker_id)
+ WHERE h.worker_id <> $1::uuid
  ORDER BY h.claimed_at
  LIMIT $2::int;
 

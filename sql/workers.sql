@@ -9,8 +9,9 @@
 
 -- name: register
 -- $1 worker, $2 host, $3 pid, $4 version, $5 heartbeat s, $6 timeout s. Sent again after a lost reply: harmless.
-INSERT INTO unstuck.workers (worker_id, host, pid, version, heartbeat_s, timeout_s)
-VALUES ($1::uuid, $2::text, $3::int, $4::text, $5::float8, $6::float8)
+-- From here on it claims; what it is besides (quiet) comes with the next beat.
+INSERT INTO unstuck.workers (worker_id, host, pid, version, state, heartbeat_s, timeout_s)
+VALUES ($1::uuid, $2::text, $3::int, $4::text, 'running', $5::float8, $6::float8)
 ON CONFLICT (worker_id) DO NOTHING;
 
 -- name: beat
