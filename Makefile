@@ -192,7 +192,7 @@ fuzz:
 lint:
 	$(call get_deps,build test lint)
 	@tests/layers.sh
-	@tests/lint.sh $(ALL_CPPFLAGS) -std=gnu17 -Itests/support -Iworker -Irecover -Ictl
+	@tests/lint.sh $(ALL_CPPFLAGS) -std=gnu17 -Itests/support -Itests/chaos -Iworker -Irecover -Ictl
 
 $(BUILD)/print_settings: $(BUILD)/obj/scripts/print_settings.o $(BUILD)/libcommon.a
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)

@@ -65,6 +65,9 @@ static bool fails(void)
 	return true;
 }
 
+/* The names of glibc's own parameters are not for us to use. */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 /* glibc's own look-up of users (libpq asks for our name) crashes without memory: 2.36. */
 int getpwuid_r(uid_t uid, struct passwd *pwd, char *buf, size_t len, struct passwd **result)
 {
@@ -92,3 +95,5 @@ void *realloc(void *p, size_t size)
 {
 	return fails() ? NULL : __libc_realloc(p, size);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
