@@ -424,7 +424,7 @@ enum exit_status top_run(struct ctl *ctl)
 	json_t *document;
 
 	if (ctl->opt.every < EVERY_LEAST)
-		ctl->opt.every = EVERY_LEAST;
+		return ctl_fail(ctl, ERR_USAGE, "--every: expected at least 250ms: each look asks the database");
 	document = look_once(ctl);
 	if (document == NULL)
 		return ctl_failed(ctl);

@@ -219,6 +219,7 @@ static const struct { const char *words[6]; const char *reason; } wrong_words[] 
 	{ { "enqueue", "q", "\"\\u0000\"" }, "payload refused: unsupported Unicode escape sequence" },
 	{ { "enqueue", "q", "\xff" }, "payload refused" },
 	{ { "enqueue", "" }, "name is not empty" },
+	{ { "top", "--every", "1ms" }, "--every: expected at least 250ms" },
 	{ { "enqueue", "a]b" }, "no control characters and no ]" },
 	{ { "enqueue", "a\nb" }, "no control characters and no ]" },
 	{ { "enqueue", "q", "--priority", "high" }, "--priority: \"high\" is not a whole number" },
