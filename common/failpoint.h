@@ -23,7 +23,7 @@
 
 #define FAILPOINT_EXIT 70
 
-/* X(point, whether it can report failure, where). The programs in which tests kill at it: worker, replay, recover. */
+/* X(point, whether it can report failure, where). In which story a test fails at it: worker, replay, rescue, recover, question. */
 #define FAILPOINTS(X) \
 	X(before_register, false, worker) \
 	X(after_register,  false, worker)	/* sent; the answer is on its way */ \
@@ -62,6 +62,7 @@
 	X(recover_locked,  false, recover) \
 	X(recover_watched, false, recover) \
 	X(recover_listed,  false, recover) \
+	X(recover_asked,   false, question)	/* the question is on the terminal; nobody reads the answer yet */ \
 	X(recover_declared, false, recover) \
 	X(before_reset,    false, recover)	/* of one batch */ \
 	X(after_reset,     false, recover) \

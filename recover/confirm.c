@@ -9,10 +9,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+#include "failpoint.h"
 #include "stop.h"
 
 static void ask(const char *question)
@@ -26,20 +28,29 @@ static void ask(const char *question)
 		close(fd);
 }
 
+/* A signal between the question and the read would leave a bare read() waiting for ever: sleep on the pipe of the stop flag too. */
+static bool can_read(void)
+{
+	struct pollfd p[] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = stop_fd(), .events = POLLIN } };
+
+	while (!stop_asked() && poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	return !stop_asked();
+}
+
 /* One line of stdin without its blanks; only the first size - 1 bytes are kept. false: EOF or a signal. */
 static bool read_line(char *line, size_t size)
 {
 	size_t len = 0;
-	ssize_t n;
-	char c;
+	char c = '\0';
 
-	while ((n = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n')
+	while (can_read() && read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
 		if (len < size - 1 && !(len == 0 && isspace((unsigned char)c)))
 			line[len++] = c;
 	while (len > 0 && isspace((unsigned char)line[len - 1]))
 		len--;
 	line[len] = '\0';
-	return n == 1;
+	return c == '\n';
 }
 
 enum consent confirm_ask(size_t reset, size_t fail)
@@ -56,6 +67,7 @@ enum consent confirm_ask(size_t reset, size_t fail)
 	if (stop_asked())
 		return CONSENT_STOPPED;
 	ask(question);
+	FAILPOINT(recover_asked);
 	if (!read_line(answer, sizeof answer))
 		ask("\n");
 	if (stop_asked())

@@ -14,7 +14,7 @@
 #include "queue_story.h"
 #include "worker_story.h"
 
-enum where { IN_worker, IN_replay, IN_rescue, IN_recover };
+enum where { IN_worker, IN_replay, IN_rescue, IN_recover, IN_question };
 
 static const struct { const char *name; bool can_fail; enum where where; } points[] = {
 #define X(name, can_fail, where) { #name, can_fail, IN_##where },
@@ -234,6 +234,21 @@ START_TEST(a_recover_killed_at_any_step_is_done_again)
 }
 END_TEST
 
+START_TEST(an_interrupt_just_before_the_answer_is_read_is_heard)
+{
+	struct testdb *db = must_have_stuck();
+	struct proc_options at_terminal = { .tty = TTY_ALL, .env = WORDS(fail_at(FAIL_recover_asked, "stop")) };
+	struct proc *p = must_start(&at_terminal, failing("unstuck-recover"));
+
+	must_print(p, "[y/N]");
+	must_happen(proc_stopped(p), 10000);
+	proc_signal(p, SIGINT);
+	proc_signal(p, SIGCONT);
+	must_exit(p, 1, 10000);
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'PROCESSING'", "5");
+}
+END_TEST
+
 START_TEST(a_worker_killed_while_it_recovers_has_recovered_each_row_once)
 {
 	struct testdb *db;
@@ -319,6 +334,7 @@ int main(void)
 	tcase_add_test(tc, a_worker_killed_at_any_step_loses_and_doubles_nothing);
 	tcase_add_test(tc, a_replay_killed_at_any_step_is_done_again);
 	tcase_add_loop_test(tc, a_recover_killed_at_any_step_is_done_again, 0, FAILPOINTS_LEN);
+	tcase_add_test(tc, an_interrupt_just_before_the_answer_is_read_is_heard);
 	tcase_add_loop_test(tc, a_worker_killed_while_it_recovers_has_recovered_each_row_once, 0, FAILPOINTS_LEN);
 	tc = story_case(s, "failing");
 	tcase_add_test(tc, a_worker_survives_a_failure_at_any_step);

@@ -342,6 +342,14 @@ bool pid_alive(pid_t pid)
 	return stat_of(pid, &parent, &state) && state != 'Z' && state != 'X';
 }
 
+bool proc_stopped(const struct proc *p)
+{
+	pid_t parent;
+	char state;
+
+	return stat_of(p->pid, &parent, &state) && state == 'T';
+}
+
 static bool is_below(pid_t pid, pid_t top, pid_t spared)
 {
 	pid_t parent;

@@ -49,6 +49,7 @@ void proc_type(struct proc *p, const char *text);
 
 pid_t proc_pid(const struct proc *p);
 bool proc_running(struct proc *p);
+bool proc_stopped(const struct proc *p);		/* by SIGSTOP or its like */
 void proc_signal(struct proc *p, int signo);		/* to it alone */
 void proc_signal_group(struct proc *p, int signo);	/* to its process group */
 /* What it wrote until now; lives as long as the test. */
