@@ -8,7 +8,8 @@ CREATE SCHEMA floor;
 CREATE SEQUENCE floor.claim_seq;
 CREATE TABLE floor.videos (LIKE public.videos INCLUDING ALL);
 CREATE TABLE floor.analysis_results (LIKE public.analysis_results INCLUDING ALL);
-CREATE TABLE floor.claims (LIKE unstuck.claims INCLUDING ALL);
+CREATE TABLE floor.claims (LIKE unstuck.claims INCLUDING ALL) WITH (fillfactor = 50);
+CREATE TABLE floor.claim_batches (LIKE unstuck.claim_batches INCLUDING ALL);
 
 -- name: fill
 WITH filled AS (
@@ -18,25 +19,31 @@ WITH filled AS (
 SELECT count(*) FROM filled;
 
 -- name: claim
-WITH claimed AS (
+WITH me AS MATERIALIZED (
+  SELECT nextval('floor.claim_seq') AS batch
+), claimed AS (
   UPDATE floor.videos AS v SET status = 'PROCESSING', updated_at = now()
    WHERE v.id = ANY (ARRAY(SELECT i.id FROM floor.videos AS i WHERE i.status = 'READY'
                             ORDER BY i.id LIMIT $1::int FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING v.id, v.source_id
 ), noted AS (
-  INSERT INTO floor.claims (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
+  INSERT INTO floor.claims (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
   SELECT 'public.videos', c.id::text, 'videos', nextval('floor.claim_seq'), '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10', 'ACTIVE', 1,
-         pg_current_xact_id()::text, clock_timestamp() FROM claimed AS c
+         pg_current_xact_id()::text, clock_timestamp(), me.batch FROM claimed AS c, me
+), listed AS (
+  INSERT INTO floor.claim_batches (source, worker_id, batch, job_ids)
+  SELECT 'public.videos', '5c5e1c44-4d1c-4b4e-8c3a-5a3f4f3b2a10', me.batch, array_agg(c.id::text) FROM claimed AS c, me GROUP BY me.batch
 )
 SELECT c.id, jsonb_build_object('source_id', c.source_id)::text FROM claimed AS c;
 
 -- name: complete
+-- The claims are found one by one: as a join this was planned to read all of them for each batch.
 WITH done AS (
   UPDATE floor.videos AS v SET status = 'DONE', updated_at = now() WHERE v.id = ANY ($1::bigint[])
 ), ended AS (
   UPDATE floor.claims AS k SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::text
-    FROM unnest($1::bigint[]) AS r(id)
-   WHERE k.source = 'public.videos' AND k.job_id = r.id::text
+   WHERE k.ctid = ANY (ARRAY(SELECT (SELECT i.ctid FROM floor.claims AS i WHERE i.source = 'public.videos' AND i.job_id = r.id::text LIMIT 1)
+                               FROM unnest($1::bigint[]) AS r(id)))
 )
 INSERT INTO floor.analysis_results (video_id, summary)
 SELECT r.id, r.result::jsonb FROM unnest($1::bigint[], $2::text[]) AS r(id, result);
