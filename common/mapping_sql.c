@@ -16,7 +16,8 @@
 #include "words.h"
 
 static const char *const names[STATEMENTS] = {
-	[STMT_CLAIM] = "claim", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null", [STMT_FAIL] = "fail",
+	[STMT_CLAIM] = "claim", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null",
+	[STMT_COMPLETE_PLACED] = "complete_placed", [STMT_FAIL] = "fail",
 	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
 	[STMT_CLASSIFY] = "classify", [STMT_ADOPTABLE] = "adoptable", [STMT_ADOPT] = "adopt", [STMT_ADOPT_ALL] = "adopt_all", [STMT_SPOIL] = "spoil", [STMT_STATUS] = "status",
 	[STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
@@ -28,10 +29,10 @@ static const bool without_schema[STATEMENTS] = {
 	[STMT_STUCK] = true, [STMT_RESET] = true, [STMT_PROCESSING] = true, [STMT_AGELESS] = true,
 };
 
-/* An application's table has a claim for each row and no batches, and results go where its mapping says. */
-static const bool own_only[STATEMENTS] = { [STMT_FORGET] = true, [STMT_COMPLETE_NULL] = true };
+/* The results of an application's table go where its mapping says. */
+static const bool own_only[STATEMENTS] = { [STMT_COMPLETE_NULL] = true };
 /* Nothing is known of the indexes of an application's table; and only there is on_success. */
-static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_ADOPT_ALL] = true };
+static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_COMPLETE_PLACED] = true, [STMT_ADOPT_ALL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
 static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "listed", "may_reset" };
@@ -208,6 +209,19 @@ static int put_and_untouched(struct fill *f)
 	return put(f, f->m->q->strict ? " AND k.row_token = l.row_token" : "");
 }
 
+/* A result has to be JSON wherever it goes. on_success gets it as such: alone, it is all that gets it. */
+static int put_and_readable(struct fill *f)
+{
+	if (f->m->result == NULL && *f->m->q->on_success != '\0')
+		return put(f, "\n     AND $3::text[] IS NULL");
+	return put(f, "\n     AND (SELECT every(u.result::jsonb IS NOT NULL) FROM unnest($3::text[]) AS u(result))");
+}
+
+static int put_placed(struct fill *f)
+{
+	return fill_section(f, f->m->result != NULL || f->m->partitioned ? "placed_by_key" : "placed_by_place");
+}
+
 /* ---- columns ---- */
 
 static int put_set_updated_at(struct fill *f)
@@ -339,6 +353,7 @@ static const struct place {
 } places[] = {
 	{ "adoptable", put_adoptable },
 	{ "all_ready", put_all_ready },
+	{ "and_readable", put_and_readable },
 	{ "and_untouched", put_and_untouched },
 	{ "and_where", put_and_where },
 	{ "as_text", put_as_text },
@@ -358,6 +373,7 @@ static const struct place {
 	{ "picked", put_picked },
 	{ "picked_before", put_picked_before },
 	{ "picks", put_picks },
+	{ "placed", put_placed },
 	{ "processing", put_processing },
 	{ "queue", put_queue },
 	{ "ready", put_ready },
@@ -440,6 +456,8 @@ static char *fill_whole(struct fill *f, const char *section)
 
 bool mapping_has(const struct mapping *m, enum statement s)
 {
+	if (s == STMT_COMPLETE_PLACED && m->q->strict)
+		return false;		/* it does not compare versions */
 	return m->own ? !mapped_only[s] : !own_only[s];
 }
 

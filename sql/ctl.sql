@@ -239,7 +239,7 @@ SELECT $1::text AS queue, $2::text AS source,
        count(*) FILTER (WHERE state IS NULL) AS other,
        extract(epoch FROM now() - min(touched) FILTER (WHERE state = 'PENDING')) AS oldest_pending,
        extract(epoch FROM now() - min(touched) FILTER (WHERE state = 'PROCESSING')) AS oldest_processing,
-       (SELECT count(DISTINCT worker_id) FROM unstuck.claims WHERE source = $2 AND state = 'ACTIVE') AS workers
+       (SELECT count(DISTINCT worker_id) FROM unstuck.active_claims WHERE source = $2) AS workers
   FROM (SELECT CASE WHEN t.{status}::text = $4 THEN 'PROCESSING'
                     WHEN t.{status}::text = $5 THEN 'COMPLETED'
                     WHEN t.{status}::text = $6 THEN 'FAILED'
@@ -258,7 +258,7 @@ SELECT w.worker_id, w.host, w.pid, w.version, w.state,
        + (SELECT count(*) FROM unstuck.batches AS b CROSS JOIN unnest(b.ids) AS u(id)
            WHERE b.worker_id = w.worker_id
              AND (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch)
-       + (SELECT count(*) FROM unstuck.claims AS k WHERE k.worker_id = w.worker_id AND k.state = 'ACTIVE') AS jobs
+       + (SELECT count(*) FROM unstuck.active_claims AS k WHERE k.worker_id = w.worker_id) AS jobs
   FROM unstuck.workers AS w
  ORDER BY w.started_at, w.worker_id;
 

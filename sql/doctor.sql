@@ -116,7 +116,7 @@ SELECT string_agg(format('%s on %s', need.what, need.name), ', ') AS lacking,
   FROM (SELECT p.what, 'unstuck.' || t.name AS name,
                has_table_privilege('unstuck.' || t.name, p.what) AS has
           FROM (VALUES ('workers', 'SELECT INSERT UPDATE DELETE'), ('jobs', 'SELECT UPDATE'),
-                       ('batches', 'SELECT INSERT DELETE'), ('claims', 'SELECT INSERT UPDATE'),
+                       ('batches', 'SELECT INSERT DELETE'), ('claim_batches', 'SELECT INSERT DELETE'), ('active_claims', 'SELECT'), ('claims', 'SELECT INSERT UPDATE'),
                        ('recoveries', 'SELECT INSERT'), ('late_results', 'INSERT')) AS t(name, needs)
          CROSS JOIN regexp_split_to_table(t.needs, ' ') AS p(what)
         UNION ALL
@@ -177,14 +177,15 @@ HAVING count(*) >= 20;
 SELECT 'note' AS severity, format('claims that are ACTIVE of workers that are gone: %s', count(*)) AS what,
        'unstuck-recover --yes; what is left then is of rows that are not PROCESSING any more: DELETE FROM unstuck.claims AS k '
        || 'WHERE k.state = ''ACTIVE'' AND NOT EXISTS (SELECT FROM unstuck.workers AS w WHERE w.worker_id = k.worker_id);' AS remedy
-  FROM unstuck.claims AS k
- WHERE k.state = 'ACTIVE' AND NOT EXISTS (SELECT FROM unstuck.workers AS w WHERE w.worker_id = k.worker_id)
+  FROM unstuck.active_claims AS k
+ WHERE NOT EXISTS (SELECT FROM unstuck.workers AS w WHERE w.worker_id = k.worker_id)
 HAVING count(*) > 0
 UNION ALL
-SELECT 'note', format('rows of unstuck.batches of workers that are gone: %s', count(*)), 'unstuck-recover --yes'
-  FROM unstuck.batches AS b
+SELECT 'note', format('rows of unstuck.%s of workers that are gone: %s', b.name, count(*)), 'unstuck-recover --yes'
+  FROM (SELECT 'batches' AS name, i.worker_id FROM unstuck.batches AS i
+        UNION ALL SELECT 'claim_batches', i.worker_id FROM unstuck.claim_batches AS i) AS b
  WHERE NOT EXISTS (SELECT FROM unstuck.workers AS w WHERE w.worker_id = b.worker_id)
-HAVING count(*) > 0;
+ GROUP BY b.name;
 
 -- name: late
 -- Of the newest 1000. One whose job has completed otherwise is history, and nothing to do.

@@ -45,7 +45,7 @@ SELECT string_agg(enumlabel, ', ' ORDER BY enumsortorder) FROM pg_catalog.pg_enu
 -- The first right on the tables of unstuck that this role lacks. $1: whether jobs (own) or claims (mapped) are meant.
 SELECT format('%s on unstuck.%s', need.what, need.tab)
   FROM (VALUES ('SELECT', 'workers', true), ('SELECT', 'jobs', $1::bool), ('UPDATE', 'jobs', $1::bool),
-               ('SELECT', 'batches', $1::bool),
+               ('SELECT', 'batches', $1::bool), ('SELECT', 'claim_batches', NOT $1::bool),
                ('SELECT', 'claims', NOT $1::bool), ('INSERT', 'claims', NOT $1::bool), ('UPDATE', 'claims', NOT $1::bool),
                ('INSERT', 'recoveries', true)) AS need(what, tab, wanted)
  WHERE need.wanted AND NOT has_table_privilege('unstuck.' || need.tab, need.what)

@@ -2,7 +2,7 @@
 --
 -- The same as queue_own.sql, with the claim kept in unstuck.claims under (source, job_id). Rules besides
 -- those told there:
--- * the application's row is locked first, then unstuck.claims: so whoever has locked the row has its
+-- * the application's row is locked, or written, first, then unstuck.claims: so whoever has locked the row has its
 --   claim for himself;
 -- * the fence is checked on both as they are after the lock; unstuck.claims changes only for rows that did;
 -- * a batch is one look-up by key for each row of it, in either table, whatever the statistics say. Reading: a LATERAL
@@ -22,29 +22,34 @@ SELECT set_config('plan_cache_mode', 'auto', true);
 -- claim ended for good (DONE, DEAD) was made ready by the application: it starts from nothing. The last join
 -- has a partner for every row; FULL, so that it is not done by loops.
 WITH {picks}, me AS MATERIALIZED (
-  SELECT w.worker_id FROM unstuck.workers AS w
+  SELECT w.worker_id, CASE WHEN (SELECT cardinality(ids) FROM {picked}) >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM unstuck.workers AS w
    WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM {picked}) > 0
    FOR KEY SHARE
 ), claimed AS (
   UPDATE {table} AS t SET {status} = {processing}{set_updated_at}
     FROM unnest((SELECT ids FROM {picked})::{id_type}[]) WITH ORDINALITY AS p(key, place)
    WHERE t.{id} = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING p.place, t.{id}::text AS id, {payload} AS payload
+  RETURNING p.place, t.{id}::text AS id, {payload} AS payload, t.ctid AS lies
 ), noted AS (
-  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
-  SELECT {source}, c.id, {queue}, nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, {xid}, clock_timestamp()
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
+  SELECT {source}, c.id, {queue}, nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, {xid}, clock_timestamp(), (SELECT m.batch FROM me AS m)
     FROM claimed AS c
   ON CONFLICT (source, job_id) DO UPDATE
-     SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE',
+     SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE', batch = EXCLUDED.batch,
          attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.attempts + 1 END,
          failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
-  RETURNING k.job_id, k.claim_id, k.attempts, k.failures
+  RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
+), listed AS (
+  INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
+  SELECT {source}, m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
-       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order
+       CASE WHEN c.place = 1 THEN (SELECT m.batch FROM me AS m) END AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
+       c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
 
@@ -54,9 +59,10 @@ SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS p
   SELECT {picked_before} || ARRAY(
            SELECT t.{id} FROM {table} AS t
             WHERE t.{status} = {ready}
-              AND (SELECT k.not_before FROM unstuck.claims AS k
-                    WHERE k.source = {source} AND k.job_id = t.{id}::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL{and_where}
+              AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = {source} AND k.not_before IS NOT NULL)
+                       THEN (SELECT k.not_before FROM unstuck.claims AS k
+                              WHERE k.source = {source} AND k.job_id = t.{id}::text AND k.state = 'RETRY'
+                                AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) END IS NULL{and_where}
             ORDER BY {order_by}
             LIMIT $1::int - cardinality({picked_before})
             FOR NO KEY UPDATE SKIP LOCKED) AS ids
@@ -111,6 +117,40 @@ SELECT s.id FROM stored AS s;
 SELECT unnest(a.ids) AS id
   FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
  WHERE a.every = 1;
+
+-- name: complete_placed
+-- complete_all of rows that lie where the claim has left them ($5, $6: the places of row and claim): nobody has written them since,
+-- so nothing has to be looked up, nor locked beforehand. A place is a hint, the fence decides: key, status and token are those of the
+-- batch on the version that is written, and either all are written or none (22012); then complete asks the long way.
+WITH written AS (
+{placed}
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = {xid}, last_error = NULL, not_before = NULL
+   WHERE k.ctid = ANY ($6::tid[]) AND (SELECT count(*) FROM written) = cardinality($1::text[]){and_readable}
+     AND CASE WHEN k.source = {source} AND k.worker_id = $4::uuid AND k.state = 'ACTIVE'
+                AND (k.job_id, k.claim_id) IN (SELECT * FROM unnest($1::text[], $2::bigint[])) THEN true END
+  RETURNING k.job_id AS id
+)
+SELECT unnest(a.ids) AS id
+  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
+ WHERE a.every = 1;
+
+-- name: placed_by_place
+  UPDATE {table} AS t SET {status} = {done}{set_updated_at}
+   WHERE t.ctid = ANY ($5::tid[])
+     AND CASE WHEN t.{status} = {processing} AND t.{id} IN (SELECT unnest($1::text[])::{id_type}) THEN true END
+  RETURNING 1
+
+-- name: placed_by_key
+-- Where each row gets something of its own, or a place is not the only one of its name (partitions).
+  UPDATE {table} AS t SET {status} = {done}{set_result}{set_updated_at}
+    FROM (SELECT u.id::{id_type} AS key, u.result FROM unnest($1::text[], $3::text[], $5::tid[]) AS u(id, result, place) ORDER BY 1) AS m
+   WHERE t.{id} = ANY (ARRAY[m.key]) AND CASE WHEN t.{status} = {processing} THEN true END
+  RETURNING 1
+
+-- name: forget
+DELETE FROM unstuck.claim_batches AS b WHERE b.worker_id = $1::uuid AND b.source = {source} AND b.batch = ANY ($2::bigint[]);
 
 -- name: running
 -- Of the holder only: its rows, locked and fenced. $3 the worker; "r" has key, id and claim_id.
@@ -177,8 +217,8 @@ RETURNING s.id;
 
 -- name: holding
 -- The rows that worker $1 has a claim on, in the order of the key.
-  SELECT k.job_id::{id_type} AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = {source} AND k.queue = {queue} THEN true END
+  SELECT k.job_id::{id_type} AS key, k.job_id AS id, k.claim_id FROM unstuck.active_claims AS k
+   WHERE k.worker_id = $1::uuid AND CASE WHEN k.source = {source} AND k.queue = {queue} THEN true END
    ORDER BY 1
 
 -- name: release_all

@@ -38,7 +38,8 @@ GRANT INSERT (queue, payload, run_at, priority, max_attempts) ON unstuck.jobs TO
 
 GRANT SELECT, DELETE, UPDATE (seen_n, seen_at) ON unstuck.workers TO unstuck_recover;
 GRANT SELECT, UPDATE (status, batch, recoveries, run_at, last_error, updated_at, finished_at) ON unstuck.jobs TO unstuck_recover;
-GRANT SELECT, DELETE ON unstuck.batches TO unstuck_recover;
+GRANT SELECT, DELETE ON unstuck.batches, unstuck.claim_batches TO unstuck_recover;
+GRANT SELECT ON unstuck.active_claims TO unstuck_recover, unstuck_worker;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_recover;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_recover;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_recover;
@@ -48,7 +49,7 @@ GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_rec
 -- A worker recovers its own queues too; it has all of the above by its own name, so that nothing hangs on INHERIT.
 GRANT SELECT, INSERT, UPDATE, DELETE ON unstuck.workers TO unstuck_worker;
 GRANT SELECT, UPDATE ON unstuck.jobs TO unstuck_worker;
-GRANT SELECT, INSERT, DELETE ON unstuck.batches TO unstuck_worker;
+GRANT SELECT, INSERT, DELETE ON unstuck.batches, unstuck.claim_batches TO unstuck_worker;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_worker;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_worker;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_worker;

@@ -1,4 +1,4 @@
--- schema.sql - everything that Unstuck keeps in the database, version 3.
+-- schema.sql - everything that Unstuck keeps in the database, version 4.
 --
 -- Can be run again at any time: what is there stays. `unstuckctl init` runs the whole file
 -- in one transaction under an advisory lock. A later version adds its changes below.
@@ -131,15 +131,58 @@ CREATE TABLE IF NOT EXISTS unstuck.claims (
   claimed_at timestamptz,
   ended_at   timestamptz,
   first_claim bigint NOT NULL DEFAULT 0,
+  batch      bigint,
+  alone      boolean GENERATED ALWAYS AS (state = 'ACTIVE' AND batch IS NULL) STORED,
   PRIMARY KEY (source, job_id)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE unstuck.claims IS 'For rows of an application''s table what unstuck.jobs has in its own columns: the last claim of each';
 COMMENT ON COLUMN unstuck.claims.source IS 'The table, schema.name';
 COMMENT ON COLUMN unstuck.claims.job_id IS 'Its key as text';
 COMMENT ON COLUMN unstuck.claims.state IS 'ACTIVE DONE RETRY (failed, runs again) DEAD (failed for good) RELEASED RECOVERED';
 COMMENT ON COLUMN unstuck.claims.not_before IS 'A retry waits until then';
 COMMENT ON COLUMN unstuck.claims.row_token IS 'xmin of the row as we last wrote it: strict compares it';
-CREATE INDEX IF NOT EXISTS claims_held ON unstuck.claims (worker_id) WHERE state = 'ACTIVE';
+
+
+-- Up to version 3 each claim that ran had an index entry of its own.
+DO $upgrade$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                  WHERE attrelid = 'unstuck.claims'::regclass AND attname = 'batch' AND NOT attisdropped) THEN
+    DROP INDEX IF EXISTS unstuck.claims_held;
+    ALTER TABLE unstuck.claims
+      SET (fillfactor = 50),
+      ADD COLUMN batch bigint,
+      ADD COLUMN alone boolean GENERATED ALWAYS AS (state = 'ACTIVE' AND batch IS NULL) STORED;
+  END IF;
+END
+$upgrade$;
+COMMENT ON COLUMN unstuck.claims.batch IS 'The row of unstuck.claim_batches that lists it, while it is ACTIVE; NULL: claims_alone does';
+COMMENT ON COLUMN unstuck.claims.alone IS 'ACTIVE and in no batch: claimed with few others';
+
+-- As with the jobs: neither changes when a claim of a batch ends well, so its end writes no index.
+CREATE INDEX IF NOT EXISTS claims_alone ON unstuck.claims (worker_id) WHERE alone;
+CREATE INDEX IF NOT EXISTS claims_later ON unstuck.claims (source) WHERE not_before IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS unstuck.claim_batches (
+  source    text NOT NULL,
+  worker_id uuid NOT NULL,
+  batch     bigint NOT NULL,
+  job_ids   text[] NOT NULL,
+  PRIMARY KEY (worker_id, source, batch)
+);
+ALTER TABLE unstuck.claim_batches ALTER COLUMN job_ids SET STORAGE EXTERNAL;
+COMMENT ON TABLE unstuck.claim_batches IS 'What unstuck.batches is for unstuck.jobs: claims made by one statement. Gone when the last has ended';
+COMMENT ON COLUMN unstuck.claim_batches.job_ids IS 'Its rows'' keys as text, ended ones too: one runs while its claim says ACTIVE and this batch';
+
+CREATE OR REPLACE VIEW unstuck.active_claims AS
+SELECT k.source, k.job_id, k.queue, k.claim_id, k.worker_id, k.attempts, k.claimed_at
+  FROM unstuck.claims AS k WHERE k.alone
+UNION ALL
+SELECT k.source, k.job_id, k.queue, k.claim_id, b.worker_id, k.attempts, k.claimed_at
+  FROM unstuck.claim_batches AS b CROSS JOIN LATERAL unnest(b.job_ids) AS u(id) CROSS JOIN LATERAL (
+         SELECT i.source, i.job_id, i.queue, i.claim_id, i.attempts, i.claimed_at FROM unstuck.claims AS i
+          WHERE i.source = b.source AND i.job_id = u.id AND i.batch = b.batch AND i.state = 'ACTIVE' OFFSET 0) AS k;
+COMMENT ON VIEW unstuck.active_claims IS 'Rows of applications'' tables that a worker has claimed and not given up';
 
 CREATE TABLE IF NOT EXISTS unstuck.recoveries (
   id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -339,4 +382,4 @@ REVOKE ALL ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int)
 REVOKE ALL ON FUNCTION unstuck.cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION unstuck.retry(bigint) FROM PUBLIC;
 
-INSERT INTO unstuck.schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO unstuck.schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;

@@ -80,7 +80,7 @@ SELECT b.queue, j.id::text, j.attempts, j.claim_id, j.worker_id, j.claimed_at
           WHERE i.id = u.id AND i.queue = b.queue AND i.batch = b.batch AND i.status = 'PROCESSING' OFFSET 0) AS j
 UNION ALL
 SELECT k.queue, k.job_id, k.attempts, k.claim_id, k.worker_id, k.claimed_at
-  FROM unstuck.claims AS k WHERE k.state = 'ACTIVE' AND k.worker_id IS NOT NULL
+  FROM unstuck.active_claims AS k
 )
 
 -- name: running

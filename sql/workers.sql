@@ -45,10 +45,12 @@ WITH gone AS (
      AND NOT EXISTS (SELECT 1 FROM unstuck.batches AS b WHERE b.worker_id = $1::uuid
                         AND EXISTS (SELECT 1 FROM unnest(b.ids) AS u(id)
                                      WHERE (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch))
-     AND NOT EXISTS (SELECT 1 FROM unstuck.claims AS k WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE')
+     AND NOT EXISTS (SELECT 1 FROM unstuck.active_claims AS k WHERE k.worker_id = $1::uuid)
   RETURNING w.worker_id
 ), forgotten AS (
   DELETE FROM unstuck.batches AS b USING gone WHERE b.worker_id = gone.worker_id
+), claims_forgotten AS (
+  DELETE FROM unstuck.claim_batches AS b USING gone WHERE b.worker_id = gone.worker_id
 )
 SELECT g.worker_id FROM gone AS g
  UNION ALL
@@ -56,9 +58,15 @@ SELECT $1::uuid WHERE NOT EXISTS (SELECT 1 FROM unstuck.workers AS w WHERE w.wor
 
 -- name: sweep
 -- Batches whose jobs have all ended, when their worker was not there to forget them.
-DELETE FROM unstuck.batches AS b
- WHERE NOT EXISTS (SELECT 1 FROM unnest(b.ids) AS u(id)
-                    WHERE (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch);
+WITH of_jobs AS (
+  DELETE FROM unstuck.batches AS b
+   WHERE NOT EXISTS (SELECT 1 FROM unnest(b.ids) AS u(id)
+                      WHERE (SELECT j.batch FROM unstuck.jobs AS j WHERE j.id = u.id AND j.queue = b.queue) = b.batch)
+)
+DELETE FROM unstuck.claim_batches AS b
+ WHERE NOT EXISTS (SELECT 1 FROM unnest(b.job_ids) AS u(id)
+                    WHERE (SELECT CASE k.state WHEN 'ACTIVE' THEN k.batch END FROM unstuck.claims AS k
+                            WHERE k.source = b.source AND k.job_id = u.id) = b.batch);
 
 -- name: sight
 -- recover's own sighting of all that are silent.

@@ -125,6 +125,7 @@ static const struct { enum statement s; const char *types, *arguments; } hot[] =
 	{ STMT_CLAIM, "int, uuid, text", "10, '" W1 "', NULL" },
 	{ STMT_CLAIM, "int, uuid, text", "10, '" W1 "', '{0,2026-01-01,7}'" },
 	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "'{1,2}', '{1,2}', '{1,2}', '" W1 "'" },
+	{ STMT_COMPLETE_PLACED, "text[], bigint[], text[], uuid, tid[], tid[]", "'{}', '{}', '{}', '" W1 "', '{}', '{}'" },
 	{ STMT_FAIL, "text[], bigint[], uuid, text[], text[], float8[], text[], bytea[]",
 	  "'{1}', '{1}', '" W1 "', '{retry}', '{x}', '{1}', '{NULL}', '{NULL}'" },
 	{ STMT_RELEASE, "text[], bigint[], uuid, bool[]", "'{1}', '{1}', '" W1 "', '{t}'" },
@@ -160,6 +161,9 @@ START_TEST(no_hot_statement_scans_a_table)
 		must_open(&b, db, kinds[k].queue);
 		must_set(&b, "SET plan_cache_mode = force_generic_plan");
 		for (size_t i = 0; i < sizeof hot / sizeof *hot; i++) {
+			if (!mapping_has(&b.map, hot[i].s))
+				continue;
+
 			const char *plan = plan_of(&b, hot[i].s, hot[i].types, hot[i].arguments);
 
 			ck_assert_msg(strstr(plan, "Seq Scan on jobs") == NULL && strstr(plan, "Seq Scan on claims") == NULL
@@ -196,12 +200,12 @@ static const char *const when_name[WHENS] = { "analyzed empty", "analyzed full",
 
 /* A batch as the statements take it: of the rows that W1 has claimed, or empty. */
 struct batch_texts {
-	const char *ids, *claims, *tokens;
+	const char *ids, *claims, *tokens, *rows, *places;
 };
 
-static const struct batch_texts empty_batch = { "'{}'", "'{}'", "'{}'" };
+static const struct batch_texts empty_batch = { "'{}'", "'{}'", "'{}'", "'{}'", "'{}'" };
 
-/* What each statement is asked: I ids, C claim ids, T tokens. Recover's sessions may scan tables, the worker's not. */
+/* What each statement is asked: I ids, C claim ids, T tokens, R and K the places of rows and claims. Recover's sessions may scan tables, the worker's not. */
 static const struct { enum statement s; const char *types, *arguments; bool recover; } measured[] = {
 	{ STMT_CLASSIFY, "text[], bigint[], uuid", "I, C, '" W1 "'", false },
 	{ STMT_HELD, "uuid", "'" W1 "'", false },
@@ -213,6 +217,7 @@ static const struct { enum statement s; const char *types, *arguments; bool reco
 	  "I, C, '" W1 "', array_fill('fail'::text, array[cardinality(C::bigint[])]), null, null, null, null", false },
 	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "I, C, C, '" W1 "'", false },
 	{ STMT_COMPLETE_ALL, "text[], bigint[], text[], uuid", "I, C, C, '" W1 "'", false },
+	{ STMT_COMPLETE_PLACED, "text[], bigint[], text[], uuid, tid[], tid[]", "I, C, C, '" W1 "', R, K", false },
 	{ STMT_COMPLETE_NULL, "bigint[], bigint[], uuid", "I, C, '" W1 "'", false },
 	{ STMT_CLAIM, "int, uuid, text", "500, '" W1 "', NULL", false },
 };
@@ -223,10 +228,10 @@ static const char *arguments_for(size_t i, const struct batch_texts *t)
 	const char *made;
 
 	for (const char *p = measured[i].arguments; *p != '\0'; p++) {
-		if (strchr("ICT", *p) == NULL)
+		if (strchr("ICTRK", *p) == NULL)
 			buf_addc(&text, *p);
 		else
-			buf_adds(&text, *p == 'I' ? t->ids : *p == 'C' ? t->claims : t->tokens);
+			buf_adds(&text, *p == 'I' ? t->ids : *p == 'C' ? t->claims : *p == 'T' ? t->tokens : *p == 'R' ? t->rows : t->places);
 	}
 	made = story_text("%s", buf_text(&text));
 	buf_release(&text);
@@ -256,6 +261,9 @@ static struct batch_texts must_claim_batch(struct bench *b, struct testdb *db)
 	t.claims = story_text("'%s'", sql_value(db, "SELECT array_agg(claim_id ORDER BY claim_id) FROM unstuck.claims WHERE state = 'ACTIVE'"));
 	t.tokens = story_text("'%s'", sql_value(db, "SELECT array_agg(f.xmin ORDER BY c.claim_id) FROM unstuck.claims c JOIN films f"
 	                                               " ON f.id = c.job_id::%s WHERE c.state = 'ACTIVE'", b->map.id_type));
+	t.rows = story_text("'%s'", sql_value(db, "SELECT array_agg(f.ctid ORDER BY c.claim_id) FROM unstuck.claims c JOIN films f"
+	                                             " ON f.id = c.job_id::%s WHERE c.state = 'ACTIVE'", b->map.id_type));
+	t.places = story_text("'%s'", sql_value(db, "SELECT array_agg(ctid ORDER BY claim_id) FROM unstuck.claims WHERE state = 'ACTIVE'"));
 	must_equal(db, "SELECT count(*) FROM unstuck.claims WHERE state = 'ACTIVE'", story_text("%d", BATCH));
 	return t;
 }
@@ -356,11 +364,12 @@ static void must_plan_all(struct bench *b)
 /* To the sixth time (a plan of its own till then) and as a generic plan; what it does is undone each time. */
 static void must_stay_linear(struct bench *b, size_t i, const struct batch_texts *t, const char *about)
 {
-	const char *arguments = arguments_for(i, t);
+	const char *arguments;
 
 	/* How a claim of an application's table finds its rows is for its indexes and its statistics to say. */
 	if (!mapping_has(&b->map, measured[i].s) || (measured[i].s == STMT_CLAIM && !b->map.own))
 		return;
+	arguments = arguments_for(i, t);
 	must_set(b, measured[i].recover ? "SET enable_seqscan = on" : "SET enable_seqscan = off");
 	for (int n = 0; n < 5; n++)
 		must_set(b, story_text("BEGIN; EXECUTE %s (%s); ROLLBACK", statement_name(measured[i].s), arguments));

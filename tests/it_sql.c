@@ -175,6 +175,46 @@ START_TEST(complete_all_is_all_or_an_error)
 }
 END_TEST
 
+/* A place is a hint: what lies there has to be the batch's own row and claim, running and untouched. */
+START_TEST(complete_placed_is_complete_all_where_nobody_has_written)
+{
+	struct queue_story *q = start(_i, 3);
+	const char *key[3], *claim[3], *row[3], *place[3], *keys, *claims, *results = array_of("1", "2");
+
+	if (!mapping_has(&q->map, STMT_COMPLETE_PLACED))
+		return;
+	for (int i = 0; i < 3; i++) {
+		key[i] = key_of(q, i + 1);
+		row[i] = ask_column(q, "row_place", STMT_CLAIM, "1", W1);
+		claim[i] = sql_value(q->db, "SELECT max(claim_id) FROM unstuck.claims");
+		place[i] = sql_value(q->db, "SELECT ctid FROM unstuck.claims WHERE claim_id = %s", claim[i]);
+	}
+	keys = array_of(key[0], key[1]);
+	claims = array_of(claim[0], claim[1]);
+#define placed(claims, worker, rows, places) queue_ask_refused(q, STMT_COMPLETE_PLACED, PARAMS(keys, claims, results, worker, rows, places))
+	must_answer(placed(array_of(claim[0], claim[2]), W1, array_of(row[0], row[1]), array_of(place[0], place[1])), "22012");
+	must_answer(placed(claims, W2, array_of(row[0], row[1]), array_of(place[0], place[1])), "22012");
+	must_answer(placed(claims, W1, array_of(row[0], row[1]), array_of(place[0], place[2])), "22012");
+	must_answer(placed(claims, W1, array_of(row[0], row[1]), array_of(place[0], place[0])), "22012");
+	if (q->map.result == NULL && !q->map.partitioned)
+		must_answer(placed(claims, W1, array_of(row[0], row[2]), array_of(place[0], place[1])), "22012");
+	release(q, key[1], claim[1], W1, "t");
+	must_answer(placed(claims, W1, array_of(row[0], row[1]), array_of(place[0], place[1])), "22012");
+	claim[1] = claim_one(q, 2, W1);
+	must_answer(placed(claims, W1, array_of(row[0], row[1]), array_of(place[0], place[1])), "22012");
+	must_equal(q->db, "SELECT string_agg(status, ' ') FROM seen", "PROCESSING PROCESSING PROCESSING");
+	keys = array_of(key[0], key[2]);
+	claims = array_of(claim[0], claim[2]);
+	ask(q, STMT_COMPLETE_PLACED, keys, claims, results, W1, array_of(row[0], row[2]), array_of(place[0], place[2]));
+	must_answer(seen(q, 1, "status"), "COMPLETED");
+	must_answer(seen(q, 2, "status"), "PROCESSING");
+	must_answer(seen(q, 3, "status, result"), q->map.result != NULL ? "COMPLETED 2" : "COMPLETED ");
+	must_answer(verdict(q, key[2], claim[2], W1), "already");
+	must_answer(placed(claims, W1, array_of(row[0], row[2]), array_of(place[0], place[2])), "22012");
+#undef placed
+}
+END_TEST
+
 /* ---- recovery ---- */
 
 START_TEST(the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed)
@@ -616,7 +656,7 @@ int main(void)
 		a_failure_for_good_needs_no_budget_and_its_bytes_are_kept_once,
 		a_release_counts_nothing,
 		one_bad_result_stores_none_of_its_batch_and_alone_fails_alone,
-		complete_all_is_all_or_an_error,
+		complete_all_is_all_or_an_error, complete_placed_is_complete_all_where_nobody_has_written,
 		the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed,
 		a_silent_worker_is_suspected_then_lost_and_its_jobs_reset_only_when_it_was_declared_dead,
 		what_changed_or_is_locked_after_the_preview_is_not_reset,

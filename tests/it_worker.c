@@ -279,6 +279,26 @@ START_TEST(a_mapped_row_and_its_result_change_in_one_transaction)
 }
 END_TEST
 
+/* So the row does not lie where the claim has left it. */
+START_TEST(rows_that_a_trigger_writes_again_are_completed_the_long_way)
+{
+	struct testdb *db = must_have_db();
+
+	must_have_table(db, 20);
+	must_sql(db, "CREATE TABLE analysis_results (video_id bigint PRIMARY KEY, source text NOT NULL);"
+	             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+	             " UPDATE videos SET title = 'running' WHERE id = NEW.id; RETURN NULL; END$$;"
+	             "CREATE TRIGGER t AFTER UPDATE OF analysis_status ON videos FOR EACH ROW"
+	             " WHEN (NEW.analysis_status = 'PROCESSING') EXECUTE FUNCTION f()");
+	settings(db, "%son_success = INSERT INTO analysis_results VALUES ($1, $2 ->> 'source_id')\nhandler = cat\n", videos_mapping);
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT count(*) FROM videos v JOIN analysis_results r ON r.video_id = v.id AND r.source = v.source_id"
+	               " WHERE analysis_status = 'VIDEO_ANALYSIS_COMPLETED' AND title = 'running'", "20");
+	must_equal(db, "SELECT count(*) || ' ' || sum(attempts) FROM unstuck.claims WHERE state = 'DONE'", "20 20");
+	must_equal(db, "SELECT count(*) FROM unstuck.claim_batches", "0");
+}
+END_TEST
+
 START_TEST(one_bad_row_of_on_success_fails_alone)
 {
 	struct testdb *db = must_have_db();
@@ -488,6 +508,7 @@ int main(void)
 
 	tc = story_case(s, "mapped");
 	tcase_add_test(tc, a_mapped_row_and_its_result_change_in_one_transaction);
+	tcase_add_test(tc, rows_that_a_trigger_writes_again_are_completed_the_long_way);
 	tcase_add_test(tc, one_bad_row_of_on_success_fails_alone);
 	tcase_add_loop_test(tc, a_result_column_of_any_text_type_is_written, 0, (int)(sizeof result_types / sizeof *result_types));
 	tcase_add_loop_test(tc, any_key_type_and_odd_names_work, 0, (int)(sizeof key_types / sizeof *key_types));

@@ -1,7 +1,7 @@
 /*
  * batch.c - counting the jobs of a batch that have not ended, and forgetting it behind the last.
  *
- * A row of unstuck.batches that outlives its jobs harms nobody: it names jobs that do not run in
+ * A row of unstuck.batches (claim_batches) that outlives its jobs harms nobody: it names jobs that do not run in
  * it any more, and is swept (sql/workers.sql). So nothing is done when a forget fails.
  */
 #include "batch.h"
@@ -17,6 +17,7 @@ struct batch {
 	int64_t number;
 	worker_id worker;	/* the identity that claimed it */
 	size_t jobs;
+	bool kept;
 	TAILQ_ENTRY(batch) link;	/* in queue->batches once it has none left */
 };
 
@@ -33,8 +34,18 @@ struct batch *batch_new(struct queue *q, int64_t number, const char *worker, siz
 
 void batch_leave(struct batch *b)
 {
-	if (b != NULL && --b->jobs == 0)
+	if (b == NULL || --b->jobs != 0)
+		return;
+	if (b->kept)
+		free(b);
+	else
 		TAILQ_INSERT_TAIL(&b->queue->batches, b, link);
+}
+
+void batch_keep(struct batch *b)
+{
+	if (b != NULL)
+		b->kept = true;
 }
 
 bool batch_is_due(const struct queue *q)

@@ -32,7 +32,8 @@
 #define LOOK_WHOLE_MAX (5 * SEC)	/* ... but no urgent job waits longer than this for one */
 
 /* The columns of STMT_CLAIM. */
-enum { CLAIM_JOB, CLAIM_NUMBER, CLAIM_ATTEMPT, CLAIM_FAILURES, CLAIM_PAYLOAD, CLAIM_BATCH, CLAIM_MARK, CLAIM_ORDER };
+enum { CLAIM_JOB, CLAIM_NUMBER, CLAIM_ATTEMPT, CLAIM_FAILURES, CLAIM_PAYLOAD, CLAIM_BATCH, CLAIM_MARK, CLAIM_ORDER,
+       CLAIM_ROW_PLACE, CLAIM_CLAIM_PLACE };
 
 struct claim {			/* one claim under way */
 	struct worker *w;
@@ -111,6 +112,11 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct 
 	j->payload_len = (size_t)PQgetlength(rows, i, CLAIM_PAYLOAD);
 	j->payload = xmalloc(j->payload_len + 1);
 	memcpy(j->payload, PQgetvalue(rows, i, CLAIM_PAYLOAD), j->payload_len + 1);
+
+	if (mapping_has(&c->q->map, STMT_COMPLETE_PLACED)) {
+		snprintf(j->row_place, sizeof j->row_place, "%s", PQgetvalue(rows, i, CLAIM_ROW_PLACE));
+		snprintf(j->claim_place, sizeof j->claim_place, "%s", PQgetvalue(rows, i, CLAIM_CLAIM_PLACE));
+	}
 
 	TAILQ_INSERT_TAIL(&w->jobs, j, all);
 	w->jobs_len++;

@@ -20,6 +20,7 @@
 #include "late.h"
 
 #define WORKER_ID_LEN 36
+#define PLACE_MAX 24			/* "(4294967295,65535)" */
 typedef char worker_id[WORKER_ID_LEN + 1];	/* a uuid as text */
 
 struct queue;
@@ -66,6 +67,8 @@ struct job {
 	worker_id worker;		/* the identity it was claimed under: the other half of the token */
 	int attempt;
 	int failures;			/* before this attempt */
+	char row_place[PLACE_MAX];	/* where its row and its claim lie (tid); "": not known, or not there any more */
+	char claim_place[PLACE_MAX];
 	char *payload;
 	size_t payload_len;
 

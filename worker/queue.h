@@ -82,6 +82,8 @@ struct queue {
 	usec_t write_at;		/* after a refusal: not before */
 	usec_t ended_at;		/* when the first of those that wait came */
 	unsigned write_errors;
+	unsigned misses;		/* of places, in a row: grows by doubling */
+	unsigned unplaced;		/* so many batches go without them */
 };
 
 /* Resolve table and handler and make the statements. NULL: this queue cannot work; err says why and the remedy. */

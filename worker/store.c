@@ -25,10 +25,11 @@
 #define SENDS_MAX 5			/* a row that is ours, and yet is not stored this often, is refused */
 #define PAUSE (100 * MSEC)		/* after a refusal that may pass; doubles */
 #define PAUSE_MAX (10 * SEC)
-#define NOT_EVERY_ROW "22012"		/* complete_all: a row was not stored */
+#define NOT_EVERY_ROW "22012"		/* complete_all, complete_placed: a row was not stored */
+#define UNPLACED_MAX 127		/* batches that go the long way before places are tried again */
 #define GATHER (25 * MSEC)		/* at most, and only while there is work ahead */
 
-enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
+enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_COMPLETE_PLACED, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
 
 struct write {			/* outcomes of one queue and one identity in one request */
 	struct worker *w;
@@ -132,8 +133,9 @@ static enum write_kind store_kind(const struct job *j)
 {
 	switch (j->outcome.kind) {
 	case OUTCOME_DONE:
-		return mapping_has(&j->queue->map, STMT_COMPLETE_NULL) && strcmp(buf_text(&j->outcome.result), "null") == 0
-		     ? WRITE_COMPLETE_NULL : WRITE_COMPLETE;
+		if (mapping_has(&j->queue->map, STMT_COMPLETE_NULL) && strcmp(buf_text(&j->outcome.result), "null") == 0)
+			return WRITE_COMPLETE_NULL;
+		return j->row_place[0] != '\0' && j->queue->unplaced == 0 ? WRITE_COMPLETE_PLACED : WRITE_COMPLETE;
 	case OUTCOME_RELEASE:
 		return WRITE_RELEASE;
 	case OUTCOME_RETRY:
@@ -356,6 +358,8 @@ static void array_add_bytes(struct buf *b, const struct buf *raw)
 	buf_release(&hex);
 }
 
+static void field_row_place(struct buf *b, const struct job *j) { array_add_text(b, j->row_place); }
+static void field_claim_place(struct buf *b, const struct job *j) { array_add_text(b, j->claim_place); }
 static void field_id(struct buf *b, const struct job *j) { array_add_text(b, j->id); }
 static void field_kind(struct buf *b, const struct job *j) { array_add_text(b, outcome_kind_name(j->outcome.kind)); }
 static void field_error(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.error); }
@@ -420,12 +424,25 @@ static const struct {
 } write_form[] = {
 	[WRITE_COMPLETE] = { STMT_COMPLETE, 4, { field_id, field_claim, field_result, NULL } },
 	[WRITE_COMPLETE_NULL] = { STMT_COMPLETE_NULL, 3, { field_id, field_claim, NULL } },
+	[WRITE_COMPLETE_PLACED] = { STMT_COMPLETE_PLACED, 6, { field_id, field_claim, field_result, NULL,
+	                                                       field_row_place, field_claim_place } },
 	[WRITE_FAIL]     = { STMT_FAIL, 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay,
 	                                     field_reason, field_raw } },
 	[WRITE_RELEASE]  = { STMT_RELEASE, 4, { field_id, field_claim, NULL, field_started } },
 	[WRITE_CLASSIFY] = { STMT_CLASSIFY, 3, { field_id, field_claim, NULL } },
 	[WRITE_LATE]     = { STMT_LATE, 5, { field_id, field_claim, NULL, field_reason, field_late_raw } },
 };
+
+static bool write_has_on_success(const struct write *b)
+{
+	return (b->kind == WRITE_COMPLETE || b->kind == WRITE_COMPLETE_PLACED) && b->q->on_success != NULL;
+}
+
+/* Whether only on_success gets the results. */
+static bool write_needs_no_results(const struct write *b)
+{
+	return b->kind == WRITE_COMPLETE_PLACED && b->q->on_success != NULL && b->q->map.result == NULL;
+}
 
 static void write_add_statement(const struct write *b, struct db_request *r, enum statement s)
 {
@@ -435,7 +452,10 @@ static void write_add_statement(const struct write *b, struct db_request *r, enu
 	for (int i = 0; i < n; i++) {
 		field_fn *field = write_form[b->kind].fields[i];
 
-		params[i] = field != NULL ? write_array(b, field) : xstrdup(TAILQ_FIRST(&b->jobs)->worker);
+		if (field == NULL)
+			params[i] = xstrdup(TAILQ_FIRST(&b->jobs)->worker);
+		else
+			params[i] = field == field_result && write_needs_no_results(b) ? NULL : write_array(b, field);
 	}
 	db_request_add(r, b->q->sql[s], n, params, NULL);
 }
@@ -450,18 +470,14 @@ static void write_add_on_success(const struct write *b, struct db_request *r)
 	const struct job *j;
 
 	db_request_add(r, "BEGIN", 0, NULL, NULL);
-	write_add_statement(b, r, STMT_COMPLETE_ALL);
+	write_add_statement(b, r, b->kind == WRITE_COMPLETE ? STMT_COMPLETE_ALL : STMT_COMPLETE_PLACED);
 	TAILQ_FOREACH(j, &b->jobs, link) {
 		char *params[] = { xstrdup(j->id), xstrndup(buf_text(&j->outcome.result), j->outcome.result.len) };
 
 		db_request_add(r, b->q->on_success, 2, params, types);
 	}
+	batch_forget(b->q, r);
 	db_request_add(r, "COMMIT", 0, NULL, NULL);
-}
-
-static bool write_has_on_success(const struct write *b)
-{
-	return b->kind == WRITE_COMPLETE && b->q->on_success != NULL;
 }
 
 /* ---- answers ---- */
@@ -555,6 +571,9 @@ static void write_done(struct write *b, const struct db_reply *reply)
 {
 	b->q->write_errors = 0;
 	switch (b->kind) {
+	case WRITE_COMPLETE_PLACED:
+		b->q->misses = 0;
+		/* fall through */
 	case WRITE_COMPLETE:
 	case WRITE_COMPLETE_NULL:
 		if (write_has_on_success(b) || (size_t)PQntuples(reply->results[0]) == b->len)
@@ -622,7 +641,7 @@ static void write_bad_row(struct write *b, const struct db_reply *reply)
 		return;
 	}
 	write_take_first(b);
-	if (b->kind == WRITE_COMPLETE || b->kind == WRITE_COMPLETE_NULL) {
+	if (b->kind == WRITE_COMPLETE || b->kind == WRITE_COMPLETE_NULL || b->kind == WRITE_COMPLETE_PLACED) {
 		store_reject(j, reply->error.text);
 		return;
 	}
@@ -630,7 +649,27 @@ static void write_bad_row(struct write *b, const struct db_reply *reply)
 	          LS("what", outcome_kind_name(j->outcome.kind)), LS("error", reply->error.text),
 	          LS("next", "the row stays PROCESSING until it is released or recovered"));
 	b->w->count.unsaved++;
+	batch_keep(j->batch);
 	worker_forget_job(b->w, j);
+}
+
+/* A row does not lie where the claim left it: somebody writes rows while they run, and perhaps makes a habit of it. */
+static bool write_has_missed(const struct write *b, const struct db_reply *reply)
+{
+	return b->kind == WRITE_COMPLETE_PLACED && reply->failed == (write_has_on_success(b) ? 1 : 0)
+	       && strcmp(reply->error.sqlstate, NOT_EVERY_ROW) == 0;
+}
+
+static void write_the_long_way(struct write *b)
+{
+	struct queue *q = b->q;
+	struct job *j;
+
+	q->misses = q->misses < UNPLACED_MAX ? 2 * q->misses + 1 : UNPLACED_MAX;
+	q->unplaced = q->misses;
+	TAILQ_FOREACH(j, &b->jobs, link)
+		j->row_place[0] = '\0';
+	write_resend_as(b, WRITE_COMPLETE);
 }
 
 static void write_answered(void *arg, const struct db_reply *reply)
@@ -641,6 +680,8 @@ static void write_answered(void *arg, const struct db_reply *reply)
 		reply = db_answer_vanished(b->w->db);
 	if (reply->outcome == DB_DONE)
 		write_done(b, reply);
+	else if (reply->outcome == DB_REFUSED && write_has_missed(b, reply))
+		write_the_long_way(b);
 	else if (reply->outcome == DB_LOST || pg_verdict(reply->error.sqlstate) != PG_DATA)
 		write_again(b, reply);
 	else if (b->len > 1)
@@ -654,6 +695,8 @@ static void write_send(struct write *b)
 {
 	struct db_request *r = db_request_new(write_answered, b);
 
+	if (b->kind == WRITE_COMPLETE && b->q->unplaced != 0)
+		b->q->unplaced--;
 	if (write_has_on_success(b)) {
 		write_add_on_success(b, r);
 	} else {

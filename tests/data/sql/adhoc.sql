@@ -10,6 +10,9 @@ there is no schema unstuck in this database: run unstuckctl init;
 -- complete_all
 there is no schema unstuck in this database: run unstuckctl init;
 
+-- complete_placed
+there is no schema unstuck in this database: run unstuckctl init;
+
 -- fail
 there is no schema unstuck in this database: run unstuckctl init;
 

@@ -17,7 +17,7 @@ WITH picked_1 AS MATERIALIZED (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = E'do\\ing', "UpdatedAt" = clock_timestamp()
     FROM unnest((SELECT ids FROM picked_1)::uuid[]) WITH ORDINALITY AS p(key, place)
    WHERE t."select" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING p.place, t."select"::text AS id, row_to_json(t.*) AS payload
+  RETURNING p.place, t."select"::text AS id, row_to_json(t.*) AS payload, t.ctid AS lies
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
   SELECT 'My App.Order"s', c.id, 'it''s "odd"', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp()
@@ -29,10 +29,11 @@ WITH picked_1 AS MATERIALIZED (
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
-  RETURNING k.job_id, k.claim_id, k.attempts, k.failures
+  RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
-       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order
+       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
+       c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
 

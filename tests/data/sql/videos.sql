@@ -33,7 +33,7 @@ WITH picked_1 AS MATERIALIZED (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'PROCESSING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM unnest((SELECT ids FROM picked_2)::bigint[]) WITH ORDINALITY AS p(key, place)
    WHERE t."id" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING p.place, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload
+  RETURNING p.place, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload, t.ctid AS lies
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
   SELECT 'public.videos', c.id, 'videos', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp()
@@ -45,10 +45,11 @@ WITH picked_1 AS MATERIALIZED (
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
-  RETURNING k.job_id, k.claim_id, k.attempts, k.failures
+  RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
-       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order
+       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
+       c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
 
@@ -122,6 +123,25 @@ WITH r AS MATERIALIZED (
     FROM written AS s
    WHERE k.source = ANY (ARRAY[s.source]) AND k.job_id = s.id
   RETURNING s.id
+)
+SELECT unnest(a.ids) AS id
+  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
+ WHERE a.every = 1;
+
+-- complete_placed
+WITH written AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'VIDEO_ANALYSIS_COMPLETED', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+   WHERE t.ctid = ANY ($5::tid[])
+     AND CASE WHEN t."analysis_status" = 'PROCESSING' AND t."id" IN (SELECT unnest($1::text[])::bigint) THEN true END
+  RETURNING 1
+), stored AS (
+  UPDATE unstuck.claims AS k
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
+   WHERE k.ctid = ANY ($6::tid[]) AND (SELECT count(*) FROM written) = cardinality($1::text[])
+     AND (SELECT every(u.result::jsonb IS NOT NULL) FROM unnest($3::text[]) AS u(result))
+     AND CASE WHEN k.source = 'public.videos' AND k.worker_id = $4::uuid AND k.state = 'ACTIVE'
+                AND (k.job_id, k.claim_id) IN (SELECT * FROM unnest($1::text[], $2::bigint[])) THEN true END
+  RETURNING k.job_id AS id
 )
 SELECT unnest(a.ids) AS id
   FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
