@@ -373,20 +373,30 @@ void array_begin(struct buf *b)
 
 void array_add(struct buf *b, const char *text, size_t len)
 {
+	size_t escapes = 0;
+	char *p;
+
 	if (b->data[b->len - 1] != '{')
 		buf_addc(b, ',');
 	if (text == NULL) {
 		buf_adds(b, "NULL");
 		return;
 	}
-	buf_reserve(b, len + 2);
-	buf_addc(b, '"');
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = 0; i < len; i++)
+		escapes += text[i] == '"' || text[i] == '\\';
+	buf_reserve(b, len + escapes + 2);
+	p = b->data + b->len;
+	*p++ = '"';
+	if (escapes == 0)
+		p = mempcpy(p, text, len);
+	for (size_t i = 0; escapes != 0 && i < len; i++) {
 		if (text[i] == '"' || text[i] == '\\')
-			buf_addc(b, '\\');
-		buf_addc(b, text[i]);
+			*p++ = '\\';
+		*p++ = text[i];
 	}
-	buf_addc(b, '"');
+	*p++ = '"';
+	*p = '\0';
+	b->len = (size_t)(p - b->data);
 }
 
 void array_end(struct buf *b)

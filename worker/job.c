@@ -6,13 +6,15 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const char *worker)
 {
-	struct job *j = xcalloc(1, sizeof *j);
+	size_t id_size = strlen(id) + 1;
+	struct job *j = xcalloc(1, sizeof *j + id_size);
 
 	j->queue = q;
-	j->id = xstrdup(id);
+	j->id = memcpy(j + 1, id, id_size);
 	j->claim_id = claim_id;
 	snprintf(j->worker, sizeof j->worker, "%s", worker);
 	j->end_at = USEC_NEVER;
@@ -24,7 +26,6 @@ void job_free(struct job *j)
 {
 	if (j == NULL)
 		return;
-	free(j->id);
 	free(j->payload);
 	buf_release(&j->out);
 	buf_release(&j->outcome.result);

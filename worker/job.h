@@ -62,7 +62,7 @@ struct job {
 	TAILQ_ENTRY(job) all;		/* jobs of the worker, until written */
 	TAILQ_ENTRY(job) link;		/* the list it is in: serve.c's, and once ENDED the store's */
 	struct queue *queue;
-	char *id;			/* the key as text */
+	char *id;			/* the key as text; behind the struct */
 	int64_t claim_id;
 	worker_id worker;		/* the identity it was claimed under: the other half of the token */
 	int attempt;
