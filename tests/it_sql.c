@@ -215,6 +215,54 @@ START_TEST(complete_placed_is_complete_all_where_nobody_has_written)
 }
 END_TEST
 
+/* Claims made together are found by their batch, until the last of them has ended. */
+START_TEST(the_claims_of_a_batch_are_listed_once)
+{
+	struct queue_story *q = start(_i, 12);
+	const char *listed = "SELECT count(*) || ' ' || coalesce(sum(cardinality(job_ids)), 0) FROM unstuck.claim_batches";
+	const char *keys, *claims, *rows = "SELECT count(*) FROM unstuck.active_claims WHERE worker_id = '" W1 "'";
+
+	if (q->map.own)
+		return;
+	ask(q, STMT_CLAIM, "11", W1);
+	ask(q, STMT_CLAIM, "1", W1);
+	must_equal(q->db, listed, "1 11");
+	must_equal(q->db, "SELECT count(*) || ' ' || count(batch) FROM unstuck.claims", "12 11");
+	must_equal(q->db, rows, "12");
+	ck_assert_uint_eq(text_count(ask(q, STMT_HELD, W1), ";"), 11);
+	keys = sql_value(q->db, "SELECT array_agg(job_id ORDER BY claim_id) FROM unstuck.claims WHERE batch IS NOT NULL");
+	claims = sql_value(q->db, "SELECT array_agg(claim_id ORDER BY claim_id) FROM unstuck.claims WHERE batch IS NOT NULL");
+	ask(q, STMT_RELEASE, sql_value(q->db, "SELECT (array_agg(job_id ORDER BY claim_id))[:1] FROM unstuck.claims WHERE batch IS NOT NULL"),
+	    sql_value(q->db, "SELECT (array_agg(claim_id ORDER BY claim_id))[:1] FROM unstuck.claims WHERE batch IS NOT NULL"), W1, "{t}");
+	must_equal(q->db, rows, "11");
+	ask(q, STMT_COMPLETE, keys, claims, sql_value(q->db, "SELECT array_fill('1'::text, ARRAY[11])"), W1);
+	must_equal(q->db, rows, "1");
+	must_equal(q->db, listed, "1 11");
+	must_sql(q->db, "%s", sqltext("workers", "sweep"));
+	must_equal(q->db, listed, "0 0");
+	must_equal(q->db, rows, "1");
+	ask(q, STMT_RELEASE_ALL, W1);
+	must_equal(q->db, rows, "0");
+}
+END_TEST
+
+START_TEST(a_batch_is_left_while_a_claim_of_it_runs)
+{
+	struct queue_story *q = start(_i, 10);
+
+	if (q->map.own)
+		return;
+	ask(q, STMT_CLAIM, "10", W1);
+	must_sql(q->db, "%s", sqltext("workers", "sweep"));
+	must_equal(q->db, "SELECT count(*) FROM unstuck.active_claims", "10");
+	ask(q, STMT_RELEASE_ALL, W1);
+	must_equal(q->db, "SELECT count(*) FROM unstuck.active_claims", "0");
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'PENDING'", "10");
+	ask(q, STMT_FORGET, W1, sql_value(q->db, "SELECT array_agg(batch) FROM unstuck.claim_batches"));
+	must_equal(q->db, "SELECT count(*) FROM unstuck.claim_batches", "0");
+}
+END_TEST
+
 /* ---- recovery ---- */
 
 START_TEST(the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed)
@@ -657,6 +705,7 @@ int main(void)
 		a_release_counts_nothing,
 		one_bad_result_stores_none_of_its_batch_and_alone_fails_alone,
 		complete_all_is_all_or_an_error, complete_placed_is_complete_all_where_nobody_has_written,
+		the_claims_of_a_batch_are_listed_once, a_batch_is_left_while_a_claim_of_it_runs,
 		the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed,
 		a_silent_worker_is_suspected_then_lost_and_its_jobs_reset_only_when_it_was_declared_dead,
 		what_changed_or_is_locked_after_the_preview_is_not_reset,
