@@ -104,7 +104,7 @@ START_TEST(init_print_shows_sql_that_psql_runs)
 	must_equal(db, "SELECT to_regnamespace('unstuck') IS NULL", "t");
 	must_run(0, (&(struct proc_options){ .input = proc_out(print) }), "psql", "-X", "-q", "-1", "-v",
 	         "ON_ERROR_STOP=1", db->url);
-	must_equal(db, "SELECT max(version) FROM unstuck.schema_version", "3");
+	must_equal(db, "SELECT max(version) FROM unstuck.schema_version", "4");
 	must_ctl(db, 0, "enqueue", "q");
 }
 END_TEST
@@ -140,8 +140,8 @@ START_TEST(a_newer_schema_is_left_alone)
 	struct testdb *db = must_have_db();
 
 	must_sql(db, "INSERT INTO unstuck.schema_version VALUES (99)");
-	must_hold(proc_err(must_ctl(db, 78, "init")), "version 99, this program knows 3: use a newer unstuckctl");
-	must_hold(proc_err(must_ctl(db, 78, "jobs")), "version 99, this program knows 3: use a newer unstuckctl");
+	must_hold(proc_err(must_ctl(db, 78, "init")), "version 99, this program knows 4: use a newer unstuckctl");
+	must_hold(proc_err(must_ctl(db, 78, "jobs")), "version 99, this program knows 4: use a newer unstuckctl");
 }
 END_TEST
 
