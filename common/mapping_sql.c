@@ -34,7 +34,7 @@ static const bool own_only[STATEMENTS] = { [STMT_FORGET] = true, [STMT_COMPLETE_
 static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_ADOPT_ALL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
-static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "listed", "may_reset" };
+static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "listed", "may_reset", "entered" };
 
 struct fill {
 	const struct mapping *m;

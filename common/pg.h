@@ -45,7 +45,7 @@ enum pg_verdict {
 enum pg_verdict pg_verdict(const char *sqlstate);	/* "" or NULL: PG_LOST */
 
 /* ---- the blocking session ---- */
-#define SCHEMA_VERSION 3	/* of sql/schema.sql; upgrades raise both */
+#define SCHEMA_VERSION 4	/* of sql/schema.sql; upgrades raise both */
 
 struct session {
 	PGconn *conn;

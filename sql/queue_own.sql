@@ -194,19 +194,29 @@ WITH ask AS (
 {@listed};
 
 -- name: reset
--- Checked again on the locked row: the same version of it (token), and still a reason.
+-- A row is read, judged, and written where it was read, if it is still the same version of it (token): so what was judged is
+-- what is written. One that somebody has locked is skipped. The lock of whoever wrote the version is over, and nobody else's
+-- lock is on most rows: those are not locked before they are written. If somebody is faster just then, the lock_timeout ends
+-- the statement, and the next one sees the lock.
+-- Its commit does not wait for the disk: a recovery that a crash takes back was none, and whatever follows from one lies
+-- behind it in the WAL. recovered makes sure at the end.
 WITH r AS MATERIALIZED (
   SELECT * FROM unnest($1::bigint[], $2::text[]) AS r(id, token) ORDER BY 1
-), ask AS (
-  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
+), ask AS MATERIALIZED (
+  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness,
+         set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)
 ), found AS MATERIALIZED (
-  SELECT l.* FROM r CROSS JOIN LATERAL (
-    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id,
+  SELECT s.* FROM r CROSS JOIN LATERAL (
+    SELECT j.ctid AS place, j.xmin AS version, NOT (j.xmax = '0' OR j.xmax = j.xmin) AS held, j.id, j.claim_id, j.worker_id,
            CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
            j.recoveries >= $5::int AS poisoned
       FROM unstuck.jobs AS j
-     WHERE j.id = r.id AND j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING'
-       FOR NO KEY UPDATE SKIP LOCKED) AS l
+     WHERE j.id = r.id AND j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING' OFFSET 0) AS s
+    LEFT JOIN LATERAL (
+    SELECT true AS ours FROM unstuck.jobs AS j
+     WHERE s.held AND j.ctid = s.place AND j.xmin = s.version
+       FOR NO KEY UPDATE SKIP LOCKED) AS l ON true
+   WHERE NOT s.held OR l.ours
 ), {@judged}, done AS (
   UPDATE unstuck.jobs AS j
      SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
@@ -215,11 +225,10 @@ WITH r AS MATERIALIZED (
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
     FROM judged AS v
-   WHERE j.ctid = v.place AND {@may_reset}
+   WHERE j.ctid = v.place AND CASE WHEN j.xmin = v.version THEN true END AND {@may_reset}
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT {queue}, {source}, d.id, d.claim_id, d.worker_id, d.action, d.reason FROM done AS d
+{@entered}
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 

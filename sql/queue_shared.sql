@@ -89,3 +89,10 @@ SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:
 -- name: may_reset
 -- A silent worker that is still registered is not dead here: whoever wants its rows declares it first.
 (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
+
+-- name: entered
+-- The rows of "done" (id, claim_id, worker_id, action, reason) into the ledger: one row for each worker, so that a batch costs
+-- it next to nothing.
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT {queue}, {source}, array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason

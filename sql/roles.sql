@@ -42,6 +42,7 @@ GRANT SELECT, DELETE ON unstuck.batches TO unstuck_recover;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_recover;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_recover;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_recover;
+GRANT INSERT ON unstuck.ledger TO unstuck_recover;
 GRANT SELECT, UPDATE (adopted_at, reason) ON unstuck.late_results TO unstuck_recover;
 GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_recover;
 
@@ -52,6 +53,7 @@ GRANT SELECT, INSERT, DELETE ON unstuck.batches TO unstuck_worker;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_worker;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_worker;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_worker;
+GRANT INSERT ON unstuck.ledger TO unstuck_worker;
 GRANT SELECT, INSERT, UPDATE (adopted_at, reason) ON unstuck.late_results TO unstuck_worker;
 GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_worker;
 

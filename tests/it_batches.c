@@ -224,8 +224,8 @@ START_TEST(a_schema_of_version_1_is_brought_up_with_its_jobs)
 	             "   FROM unnest('{PENDING,PROCESSING,COMPLETED,FAILED,CANCELLED}'::text[]) WITH ORDINALITY AS x(s, n)");
 	settings(db, "[queue mail]\nhandler = true\n");
 	must_hold(proc_err(must_run(78, NULL, "unstuck-worker", "--drain")), "unstuckctl init");
-	must_hold(proc_out(must_run(0, NULL, "unstuckctl", "init")), "upgraded from version 1 to 3");
-	must_hold(proc_out(must_run(0, NULL, "unstuckctl", "init")), "already at version 3");
+	must_hold(proc_out(must_run(0, NULL, "unstuckctl", "init")), "upgraded from version 1 to 4");
+	must_hold(proc_out(must_run(0, NULL, "unstuckctl", "init")), "already at version 4");
 	must_equal(db, "SELECT string_agg(status || waiting::int || alone::int || coalesce(open_key, '-'), ' ' ORDER BY id) FROM unstuck.jobs",
 	           "PENDING10k1 PROCESSING01k2 COMPLETED00- FAILED00- CANCELLED00-");
 	must_equal(db, "SELECT unstuck.enqueue('mail', unique_key => 'k2')", "2");

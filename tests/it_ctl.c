@@ -60,8 +60,8 @@ START_TEST(init_creates_the_schema_once_and_says_so)
 {
 	struct testdb *db = must_have_empty_db();
 
-	must_hold(proc_out(must_ctl(db, 0, "init")), "schema unstuck: version 3 created\n");
-	must_hold(proc_out(must_ctl(db, 0, "init")), "schema unstuck: already at version 3\n");
+	must_hold(proc_out(must_ctl(db, 0, "init")), "schema unstuck: version 4 created\n");
+	must_hold(proc_out(must_ctl(db, 0, "init")), "schema unstuck: already at version 4\n");
 	must_equal(db, "SELECT count(*) FROM unstuck.schema_version", "1");
 	must_equal(db, "SELECT count(*) FROM pg_roles WHERE rolname IN ('unstuck_enqueue', 'unstuck_worker',"
 	           " 'unstuck_recover', 'unstuck_read')", "4");
@@ -78,7 +78,7 @@ START_TEST(inits_at_the_same_time_make_one_schema)
 		inits[i] = must_start(NULL, "unstuckctl", "-d", db->url, "init");
 	for (size_t i = 0; i < ARRAY_LEN(inits); i++) {
 		must_exit(inits[i], 0, 30000);
-		created += text_count(proc_out(inits[i]), "version 3 created");
+		created += text_count(proc_out(inits[i]), "version 4 created");
 	}
 	ck_assert_uint_eq(created, 1);
 }
@@ -104,7 +104,7 @@ START_TEST(init_print_shows_sql_that_psql_runs)
 	must_equal(db, "SELECT to_regnamespace('unstuck') IS NULL", "t");
 	must_run(0, (&(struct proc_options){ .input = proc_out(print) }), "psql", "-X", "-q", "-1", "-v",
 	         "ON_ERROR_STOP=1", db->url);
-	must_equal(db, "SELECT max(version) FROM unstuck.schema_version", "3");
+	must_equal(db, "SELECT max(version) FROM unstuck.schema_version", "4");
 	must_ctl(db, 0, "enqueue", "q");
 }
 END_TEST
@@ -117,7 +117,7 @@ START_TEST(init_without_the_right_to_create_roles_leaves_them_and_says_so)
 
 	must_sql(db, "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN; GRANT CREATE ON DATABASE \"%s\" TO plain", db->name);
 	init = must_run(0, NULL, "unstuckctl", "-d", url, "init");
-	must_hold(proc_out(init), "version 3 created");
+	must_hold(proc_out(init), "version 4 created");
 	must_hold(proc_err(init), "user plain may not create roles");
 	must_run(0, NULL, "unstuckctl", "-d", url, "enqueue", "q");
 	must_sql(db, "DROP OWNED BY plain; DROP ROLE plain");

@@ -601,9 +601,9 @@ START_TEST(a_schema_of_version_2_is_brought_up_and_its_late_results_wait_for_a_p
 	must_sql(db, "INSERT INTO unstuck.jobs (queue, status, claim_id, finished_at) VALUES ('mail', 'FAILED', nextval('unstuck.claim_seq'), now());"
 	             "INSERT INTO unstuck.late_results (queue, source, job_id, claim_id, worker_id, reason, raw)"
 	             " VALUES ('mail', 'unstuck.jobs', '1', 1, gen_random_uuid(), 'fenced', '1')");
-	must_hold(proc_err(must_ctl(db, 78, "late")), "schema unstuck is version 2, this program needs 3: run `unstuckctl init`");
-	must_hold(proc_out(must_ctl(db, 0, "init")), "upgraded from version 2 to 3");
-	must_hold(proc_out(must_ctl(db, 0, "init")), "already at version 3");
+	must_hold(proc_err(must_ctl(db, 78, "late")), "schema unstuck is version 2, this program needs 4: run `unstuckctl init`");
+	must_hold(proc_out(must_ctl(db, 0, "init")), "upgraded from version 2 to 4");
+	must_hold(proc_out(must_ctl(db, 0, "init")), "already at version 4");
 	must_equal(db, count, "0");
 	must_ctl(db, 0, "late", "adopt", "1");
 	must_equal(db, "SELECT status FROM unstuck.jobs", "COMPLETED");

@@ -58,7 +58,7 @@ static const char *everything(struct testdb *db)
 	                     "SELECT w.xmin || w::text FROM unstuck.workers w UNION ALL "
 	                     "SELECT j.xmin || j::text FROM unstuck.jobs j UNION ALL "
 	                     "SELECT c.xmin || c::text FROM unstuck.claims c UNION ALL "
-	                     "SELECT r.xmin || r::text FROM unstuck.recoveries r) AS t(x)");
+	                     "SELECT l.xmin || l::text FROM unstuck.ledger l) AS t(x)");
 }
 
 static json_t *report_of(struct proc *p)

@@ -43,7 +43,7 @@ START_TEST(the_schema_can_be_made_again_and_keeps_what_is_there)
 		testdb_sql(db, sqltext("roles", NULL));
 	}
 	must_equal(db, "SELECT count(*) FROM unstuck.jobs", "1");
-	must_equal(db, "SELECT string_agg(version::text, ',') FROM unstuck.schema_version", "3");
+	must_equal(db, "SELECT string_agg(version::text, ',') FROM unstuck.schema_version", "4");
 	must_equal(db, "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'unstuck'"
 	               " AND relkind = 'r' AND obj_description(c.oid) IS NULL", "0");
 }

@@ -494,7 +494,8 @@ WITH r AS MATERIALIZED (
      SET "Sta tus" = CASE WHEN v.poisoned THEN 'bad'::mood ELSE 'to do'::mood END, "UpdatedAt" = clock_timestamp()
     FROM judged AS v
    WHERE t."select" = ANY (ARRAY[v.key]) AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
-  RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+  RETURNING v.id, CASE WHEN v.worker_id IS NOT NULL THEN v.claim_id END AS claim_id, v.worker_id,
+            CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
   SELECT 'My App.Order"s', d.id, 'it''s "odd"', nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
@@ -510,9 +511,9 @@ WITH r AS MATERIALIZED (
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT 'it''s "odd"', 'My App.Order"s', d.id, CASE WHEN d.worker_id IS NOT NULL THEN d.claim_id END, d.worker_id, d.action, d.reason
-    FROM done AS d
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT 'it''s "odd"', 'My App.Order"s', array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 

@@ -210,16 +210,21 @@ SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:
 -- reset
 WITH r AS MATERIALIZED (
   SELECT * FROM unnest($1::bigint[], $2::text[]) AS r(id, token) ORDER BY 1
-), ask AS (
-  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
+), ask AS MATERIALIZED (
+  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness,
+         set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)
 ), found AS MATERIALIZED (
-  SELECT l.* FROM r CROSS JOIN LATERAL (
-    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id,
+  SELECT s.* FROM r CROSS JOIN LATERAL (
+    SELECT j.ctid AS place, j.xmin AS version, NOT (j.xmax = '0' OR j.xmax = j.xmin) AS held, j.id, j.claim_id, j.worker_id,
            CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
            j.recoveries >= $5::int AS poisoned
       FROM unstuck.jobs AS j
-     WHERE j.id = r.id AND j.queue = 'thumb''nails' AND j.xmin::text = r.token AND j.status = 'PROCESSING'
-       FOR NO KEY UPDATE SKIP LOCKED) AS l
+     WHERE j.id = r.id AND j.queue = 'thumb''nails' AND j.xmin::text = r.token AND j.status = 'PROCESSING' OFFSET 0) AS s
+    LEFT JOIN LATERAL (
+    SELECT true AS ours FROM unstuck.jobs AS j
+     WHERE s.held AND j.ctid = s.place AND j.xmin = s.version
+       FOR NO KEY UPDATE SKIP LOCKED) AS l ON true
+   WHERE NOT s.held OR l.ours
 ), known AS (
   SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
          statement_timestamp() - f.since AS age,
@@ -260,11 +265,12 @@ WITH r AS MATERIALIZED (
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
     FROM judged AS v
-   WHERE j.ctid = v.place AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
+   WHERE j.ctid = v.place AND CASE WHEN j.xmin = v.version THEN true END AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT 'thumb''nails', 'unstuck.jobs', d.id, d.claim_id, d.worker_id, d.action, d.reason FROM done AS d
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT 'thumb''nails', 'unstuck.jobs', array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 

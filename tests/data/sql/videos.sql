@@ -510,7 +510,8 @@ WITH r AS MATERIALIZED (
      SET "analysis_status" = CASE WHEN v.poisoned THEN 'ANALYSIS_FAILED'::text ELSE 'METADATA_EXTRACTING'::text END, "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM judged AS v
    WHERE t."id" = ANY (ARRAY[v.key]) AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
-  RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+  RETURNING v.id, CASE WHEN v.worker_id IS NOT NULL THEN v.claim_id END AS claim_id, v.worker_id,
+            CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
   SELECT 'public.videos', d.id, 'videos', nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
@@ -526,9 +527,9 @@ WITH r AS MATERIALIZED (
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT 'videos', 'public.videos', d.id, CASE WHEN d.worker_id IS NOT NULL THEN d.claim_id END, d.worker_id, d.action, d.reason
-    FROM done AS d
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT 'videos', 'public.videos', array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 
