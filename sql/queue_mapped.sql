@@ -336,8 +336,7 @@ WITH ask AS (
     FROM {table} AS t
     {@claim_of}
    WHERE t.{status} = {processing}
-), {@judged}
-{@listed};
+), {@judged}{@listed};
 
 -- name: reset
 -- A row with the same version (token) has the same claim: every write of ours to one writes the other. An
@@ -366,7 +365,7 @@ WITH r AS MATERIALIZED (
     FROM judged AS v
    WHERE t.{id} = ANY (ARRAY[v.key]) AND {@may_reset}
   RETURNING v.id, CASE WHEN v.worker_id IS NOT NULL THEN v.claim_id END AS claim_id, v.worker_id,
-            CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+            CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, {@observed} AS observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
   SELECT {source}, d.id, {queue}, nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
