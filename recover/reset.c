@@ -31,6 +31,7 @@ struct reset {
 	struct target *t;
 	const struct reset_order *order;
 	char *sql, *free_sql;	/* NULL: no statement for rows that are free */
+	struct session_plan plan, free_plan;
 	char timeout[32], recoveries[16];
 	size_t dealt;		/* rows with a fate */
 	size_t denied;		/* rows refused with 42501 in a row */
@@ -108,7 +109,7 @@ static size_t count_planned(struct stuck_row *const *rows, size_t n)
 }
 
 /* One transaction, of the rows that have no fate yet. */
-static enum outcome batch_send(struct reset *r, const char *sql, struct stuck_row **rows, size_t n, struct error *why)
+static enum outcome batch_send(struct reset *r, struct session_plan *plan, struct stuck_row **rows, size_t n, struct error *why)
 {
 	struct buf ids = BUF_INIT, tokens = BUF_INIT;
 	PGresult *res;
@@ -128,7 +129,7 @@ static enum outcome batch_send(struct reset *r, const char *sql, struct stuck_ro
 	                         r->order->ignore_liveness ? "t" : "f", r->recoveries };
 
 	FAILPOINT(before_reset);
-	res = session_exec(r->session, why, sql, (int)ARRAY_SIZE(params), params);
+	res = session_exec_plan(r->session, why, plan, (int)ARRAY_SIZE(params), params);
 	FAILPOINT(after_reset);
 	if (res != NULL)
 		batch_settle(r, rows, n, res);
@@ -144,10 +145,10 @@ static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n
 	enum outcome out = OUT_DONE;
 
 	if (r->free_sql != NULL)
-		out = batch_send(r, r->free_sql, rows, n, why);
+		out = batch_send(r, &r->free_plan, rows, n, why);
 	if (out != OUT_DONE && strcmp(why->sqlstate, LOCK_NOT_AVAILABLE) != 0)
 		return out;
-	if (count_planned(rows, n) > 0 && (out = batch_send(r, r->sql, rows, n, why)) != OUT_DONE)
+	if (count_planned(rows, n) > 0 && (out = batch_send(r, &r->plan, rows, n, why)) != OUT_DONE)
 		return out;
 	for (size_t i = 0; i < n; i++)
 		if (rows[i]->fate == FATE_PLANNED)
@@ -261,6 +262,8 @@ static int reset_prepare(struct reset *r, struct error *err)
 	r->sql = mapping_statement(m, STMT_RESET, err);
 	if (r->sql != NULL && mapping_has(m, STMT_RESET_FREE))
 		r->free_sql = mapping_statement(m, STMT_RESET_FREE, err);
+	r->plan.sql = r->sql;
+	r->free_plan.sql = r->free_sql;
 	return r->sql == NULL || (mapping_has(m, STMT_RESET_FREE) && r->free_sql == NULL) ? -1 : 0;
 }
 

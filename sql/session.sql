@@ -26,6 +26,9 @@ SELECT set_config('client_min_messages', 'warning', false),
 -- Commands may look through a large table that has no index; their plans are made when they are used.
 SELECT set_config('statement_timeout', '10min', false),
        set_config('enable_seqscan', 'on', false),
+       -- a hundred thousand stuck rows are sorted without a file
+       set_config('work_mem', CASE WHEN pg_size_bytes(current_setting('work_mem')) < 32 * 1024 * 1024 THEN '32MB'
+                                   ELSE current_setting('work_mem') END, false),
        set_config('plan_cache_mode', 'auto', false);
 
 -- name: schema_version
