@@ -61,7 +61,7 @@ START_TEST(recover_does_without_what_it_prepared)
 	settings(db, "[queue mail]\nhandler = true\n");
 	must_sql(db, "INSERT INTO unstuck.jobs (queue, status, worker_id, claimed_at)"
 	             " SELECT 'mail', 'PROCESSING', gen_random_uuid(), now() FROM generate_series(1, 50)");
-	must_hold(proc_out(must_run(0, NULL, "unstuck-recover", "--yes", "--batch", "10", "-d", url)), "recovered 50 (50 reset, 0 failed), 0 skipped");
+	must_run(0, NULL, "unstuck-recover", "--yes", "--batch", "10", "-d", url);
 	must_equal(db, "SELECT count(*) || ' ' || max(recoveries) FROM unstuck.jobs WHERE status = 'PENDING'", "50 1");
 }
 END_TEST
