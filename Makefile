@@ -5,6 +5,8 @@
 VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
 BUILD    ?= build$(if $(DEV),/dev)$(if $(SAN),/san)$(if $(FAIL),/fail)$(if $(findstring clang,$(CC)),/clang)
+# One name for one place: what a compiler notes about headers goes by the name.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 
 PKGS     := libpq libevent_core libevent_extra jansson inih smartcols hiredis
 CFLAGS   ?= -O2 -g

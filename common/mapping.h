@@ -80,6 +80,8 @@ enum statement {
 	STMT_RESET,		/* $1 ids, $2 text[] tokens, $3 float8 timeout, $4 bool ignore liveness, $5 int max_recoveries
 				   -> id, action (reset fail), reason of each row that was reset. Locked rows, and rows
 				   whose token or reason no longer holds, are skipped */
+	STMT_RESET_FREE,	/* the same for rows that nobody has locked, at half the cost; others are not waited for (an error, 55P03, at
+				   worst). Its commit does not wait for the disk. mapping_has() */
 	STMT_PROCESSING,	/* -> count of PROCESSING rows */
 	STMT_AGELESS,		/* -> count of PROCESSING rows of no known worker whose age is not known either: never stuck */
 	STATEMENTS

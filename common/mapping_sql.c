@@ -20,7 +20,7 @@ static const char *const names[STATEMENTS] = {
 	[STMT_COMPLETE_PLACED] = "complete_placed", [STMT_FAIL] = "fail",
 	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
 	[STMT_CLASSIFY] = "classify", [STMT_ADOPTABLE] = "adoptable", [STMT_ADOPT] = "adopt", [STMT_ADOPT_ALL] = "adopt_all", [STMT_SPOIL] = "spoil", [STMT_STATUS] = "status",
-	[STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset",
+	[STMT_HELD] = "held", [STMT_STUCK] = "stuck", [STMT_RESET] = "reset", [STMT_RESET_FREE] = "reset_free",
 	[STMT_PROCESSING] = "processing", [STMT_AGELESS] = "ageless",
 };
 
@@ -30,12 +30,13 @@ static const bool without_schema[STATEMENTS] = {
 };
 
 /* The results of an application's table go where its mapping says. */
-static const bool own_only[STATEMENTS] = { [STMT_COMPLETE_NULL] = true };
+static const bool own_only[STATEMENTS] = { [STMT_COMPLETE_NULL] = true, [STMT_RESET_FREE] = true };
 /* Nothing is known of the indexes of an application's table; and only there is on_success. */
 static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_COMPLETE_PLACED] = true, [STMT_ADOPT_ALL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
-static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "listed", "may_reset" };
+static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "old", "observed", "listed",
+	"may_reset", "entered" };
 
 struct fill {
 	const struct mapping *m;

@@ -8,8 +8,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include "sqltext.h"
 
+#define NO_SUCH_STATEMENT "26000"	/* this server session has not prepared it */
 
 /* ---- where to connect ---- */
 
@@ -339,9 +341,9 @@ void session_close(struct session *s)
 	*s = (struct session){ .conn = NULL };
 }
 
-PGresult *session_exec(struct session *s, struct error *err, const char *sql, int n, const char *const *params)
+/* res, or NULL and err where it is an error. */
+static PGresult *result_of(struct session *s, struct error *err, PGresult *res)
 {
-	PGresult *res = PQexecParams(s->conn, sql, n, NULL, params, NULL, NULL, 0);
 	ExecStatusType status = PQresultStatus(res);
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
@@ -349,6 +351,44 @@ PGresult *session_exec(struct session *s, struct error *err, const char *sql, in
 	pg_error(err, s->conn, res);
 	PQclear(res);
 	return NULL;
+}
+
+PGresult *session_exec(struct session *s, struct error *err, const char *sql, int n, const char *const *params)
+{
+	return result_of(s, err, PQexecParams(s->conn, sql, n, NULL, params, NULL, NULL, 0));
+}
+
+/* What is wrong with the statement itself its execution will tell. */
+static void plan_prepare(struct session *s, struct session_plan *p)
+{
+	unsigned long long number;
+	PGresult *res = NULL;
+
+	if (getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number) {
+		snprintf(p->name, sizeof p->name, "unstuck_%016llx", number);
+		res = PQprepare(s->conn, p->name, p->sql, 0, NULL);
+	}
+	p->off = PQresultStatus(res) != PGRES_COMMAND_OK;
+	PQclear(res);
+}
+
+PGresult *session_exec_plan(struct session *s, struct error *err, struct session_plan *p, int n, const char *const *params)
+{
+	struct error why = ERROR_INIT;
+	PGresult *res;
+
+	if (p->name[0] == '\0')
+		plan_prepare(s, p);
+	if (!p->off) {
+		res = result_of(s, &why, PQexecPrepared(s->conn, p->name, n, params, NULL, NULL, 0));
+		p->off = res == NULL && strcmp(why.sqlstate, NO_SUCH_STATEMENT) == 0;
+		if (!p->off) {
+			if (res == NULL)
+				*err = why;
+			return res;
+		}
+	}
+	return session_exec(s, err, p->sql, n, params);
 }
 
 int session_value(struct session *s, struct error *err, char **out, const char *sql, int n, const char *const *params)

@@ -63,6 +63,17 @@ void session_close(struct session *s);
 /* Text parameters (NULL: SQL null). The caller PQclear()s. NULL and err on any error. */
 MUST_CHECK PGresult *session_exec(struct session *s, struct error *err, const char *sql, int n,
                                   const char *const *params);
+/*
+ * The same for a statement that is sent again and again: it is planned once, by a name that nobody else can have. Behind a pooler, where
+ * the next transaction may be another server session's, it goes on without.
+ */
+struct session_plan {
+	const char *sql;	/* borrowed */
+	char name[40];		/* "": not yet prepared */
+	bool off;
+};
+MUST_CHECK PGresult *session_exec_plan(struct session *s, struct error *err, struct session_plan *p, int n,
+                                       const char *const *params);
 /* The same, with the first column of the first row as text (caller frees; NULL value: *out NULL). */
 int session_value(struct session *s, struct error *err, char **out, const char *sql, int n,
                   const char *const *params);

@@ -1,6 +1,7 @@
 /*
- * purge.c - delete what is finished and old, a batch at a time: jobs of Unstuck's own table, and what is kept about rows of
- * mapped tables that are done. Nothing that is unfinished, no row of an application's table, no result that nobody has.
+ * purge.c - delete what is finished and old, a batch at a time: jobs of Unstuck's own table, what is kept about rows of mapped
+ * tables that are done, and then the rows of the ledger that have no job left. Nothing that is unfinished, no row of an
+ * application's table, no result that nobody has.
  *
  * Each batch is one statement and one transaction, which begins where the one before ended.
  */
@@ -17,6 +18,7 @@
 #include "table.h"
 
 #define BATCH 5000		/* rows looked at */
+#define LEDGER_BATCH 100	/* rows of the ledger: each has many jobs */
 #define TRIES 5			/* of a batch that may succeed later */
 #define NOT_ALLOWED "42501"
 
@@ -115,13 +117,13 @@ static int64_t batch_take(struct purge *p, const PGresult *res, char **last, cha
 	return looked;
 }
 
-static int purge_table(struct purge *p, const char *statement, const char *first)
+static int purge_table(struct purge *p, const char *statement, const char *first, int batch)
 {
 	char limit[16], *last = xstrdup(""), *key = xstrdup(first);
-	int64_t looked = BATCH;
+	int64_t looked = batch;
 
-	snprintf(limit, sizeof limit, "%d", BATCH);
-	while (looked == BATCH) {
+	snprintf(limit, sizeof limit, "%d", batch);
+	while (looked == batch) {
 		const char *params[] = { p->age, p->ctl->opt.queue, last, key, limit };
 		PGresult *res = batch_insist(p, statement, params);
 
@@ -156,9 +158,11 @@ static int purge_all(struct purge *p)
 	PQclear(res);
 	p->total = size_of(p->ctl, "unstuck.jobs") + size_of(p->ctl, "unstuck.claims");
 	progress_init(&p->bar, p->total, p->ctl->cli.common.verbose >= 0);
-	rc = purge_table(p, "purge_jobs", "0");
+	rc = purge_table(p, "purge_jobs", "0", BATCH);
 	if (rc == 0)
-		rc = purge_table(p, "purge_claims", "");
+		rc = purge_table(p, "purge_claims", "", BATCH);
+	if (rc == 0)
+		rc = purge_table(p, "purge_ledger", "0", LEDGER_BATCH);
 	progress_clear(&p->bar);
 	return rc;
 }
@@ -263,7 +267,7 @@ static void tell_kept(struct ctl *ctl)
 /* No role of roles.sql may delete jobs. */
 static enum exit_status failed(struct ctl *ctl)
 {
-	static const char tables[] = "unstuck.jobs, unstuck.claims, unstuck.late_results, unstuck.recoveries";
+	static const char tables[] = "unstuck.jobs, unstuck.claims, unstuck.late_results, unstuck.ledger";
 	struct error ignored = ERROR_INIT;
 	enum exit_status status = ctl_failed(ctl);
 	char *owner = NULL;

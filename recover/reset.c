@@ -2,7 +2,8 @@
  * reset.c - batches: one statement, one transaction, exactly the listed rows.
  *
  * The statement takes a row only while its token and its reason still hold and
- * nobody has it locked; what it does not return was skipped. A batch that a row
+ * nobody has it locked; what it does not return was skipped. Where there is a cheaper one
+ * for rows without a lock it goes first, and this one has what that did not take. A batch that a row
  * spoils (a trigger, a constraint) is halved until that row stands alone: it is
  * reported, and costs the others nothing. A large batch is made smaller where its
  * rows would be locked for long.
@@ -15,6 +16,7 @@
 #include <string.h>
 #include "clock.h"
 #include "failpoint.h"
+#include "sqltext.h"
 #include "stop.h"
 
 #define TRIES 5				/* of a statement that may succeed later */
@@ -22,12 +24,14 @@
 #define HOLD (25 * MSEC)		/* rows shall not be locked longer, */
 #define SMALL 250			/* but batches of this many are what they were asked to be */
 #define HOPELESS 25			/* rows in a row without permission, and none ever done: it is not the rows */
+#define LOCK_NOT_AVAILABLE "55P03"
 
 struct reset {
 	struct session *session;
 	struct target *t;
 	const struct reset_order *order;
-	char *sql;
+	char *sql, *free_sql;	/* NULL: no statement for rows that are free */
+	struct session_plan plan, free_plan;
 	char timeout[32], recoveries[16];
 	size_t dealt;		/* rows with a fate */
 	size_t denied;		/* rows refused with 42501 in a row */
@@ -60,7 +64,7 @@ static void row_settle(struct reset *r, struct stuck_row *row, enum fate fate)
 	t->failed += fate == FATE_DONE && row->action == ACTION_FAIL;
 }
 
-/* The rows that came back were done; the others of the batch changed meanwhile. */
+/* The rows that came back were done. */
 static void batch_settle(struct reset *r, struct stuck_row **rows, size_t n, const PGresult *res)
 {
 	int id = PQfnumber(res, "id"), action = PQfnumber(res, "action");
@@ -77,9 +81,6 @@ static void batch_settle(struct reset *r, struct stuck_row **rows, size_t n, con
 		(*found)->action = strcmp(PQgetvalue(res, i, action), "fail") == 0 ? ACTION_FAIL : ACTION_RESET;
 		row_settle(r, *found, FATE_DONE);
 	}
-	for (size_t i = 0; i < n; i++)
-		if (rows[i]->fate == FATE_PLANNED)
-			row_settle(r, rows[i], FATE_SKIPPED);
 	free(sorted);
 }
 
@@ -92,14 +93,23 @@ static enum outcome outcome_of(const struct error *why)
 	case PG_LOST: return OUT_OVER;
 	case PG_AGAIN: break;
 	}
-	if (strncmp(why->sqlstate, "40", 2) == 0 || strcmp(why->sqlstate, "55P03") == 0 ||
+	if (strncmp(why->sqlstate, "40", 2) == 0 || strcmp(why->sqlstate, LOCK_NOT_AVAILABLE) == 0 ||
 	    strcmp(why->sqlstate, "57014") == 0)
 		return OUT_BUSY;
 	return OUT_LATER;
 }
 
-/* One transaction. */
-static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n, struct error *why)
+static size_t count_planned(struct stuck_row *const *rows, size_t n)
+{
+	size_t planned = 0;
+
+	for (size_t i = 0; i < n; i++)
+		planned += rows[i]->fate == FATE_PLANNED;
+	return planned;
+}
+
+/* One transaction, of the rows that have no fate yet. */
+static enum outcome batch_send(struct reset *r, struct session_plan *plan, struct stuck_row **rows, size_t n, struct error *why)
 {
 	struct buf ids = BUF_INIT, tokens = BUF_INIT;
 	PGresult *res;
@@ -107,6 +117,8 @@ static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n
 	array_begin(&ids);
 	array_begin(&tokens);
 	for (size_t i = 0; i < n; i++) {
+		if (rows[i]->fate != FATE_PLANNED)
+			continue;
 		array_add(&ids, rows[i]->id, strlen(rows[i]->id));
 		array_add(&tokens, rows[i]->token, strlen(rows[i]->token));
 	}
@@ -117,7 +129,7 @@ static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n
 	                         r->order->ignore_liveness ? "t" : "f", r->recoveries };
 
 	FAILPOINT(before_reset);
-	res = session_exec(r->session, why, r->sql, (int)ARRAY_SIZE(params), params);
+	res = session_exec_plan(r->session, why, plan, (int)ARRAY_SIZE(params), params);
 	FAILPOINT(after_reset);
 	if (res != NULL)
 		batch_settle(r, rows, n, res);
@@ -125,6 +137,23 @@ static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n
 	buf_release(&ids);
 	buf_release(&tokens);
 	return res != NULL ? OUT_DONE : outcome_of(why);
+}
+
+/* The rows that are free at once; then what is left: locked by somebody, or changed. */
+static enum outcome batch_try(struct reset *r, struct stuck_row **rows, size_t n, struct error *why)
+{
+	enum outcome out = OUT_DONE;
+
+	if (r->free_sql != NULL)
+		out = batch_send(r, &r->free_plan, rows, n, why);
+	if (out != OUT_DONE && strcmp(why->sqlstate, LOCK_NOT_AVAILABLE) != 0)
+		return out;
+	if (count_planned(rows, n) > 0 && (out = batch_send(r, &r->plan, rows, n, why)) != OUT_DONE)
+		return out;
+	for (size_t i = 0; i < n; i++)
+		if (rows[i]->fate == FATE_PLANNED)
+			row_settle(r, rows[i], FATE_SKIPPED);
+	return OUT_DONE;
 }
 
 /* The same, again while it may still succeed. */
@@ -213,6 +242,31 @@ static int rows_reset(struct reset *r, struct stuck_row **rows, size_t n, struct
 	return 0;
 }
 
+/* Before anybody is told: what was not waited for is there for good. */
+static int reset_flush(struct reset *r, struct error *err)
+{
+	PGresult *res;
+
+	if (r->free_sql == NULL || r->t->reset + r->t->failed == 0)
+		return 0;
+	res = session_exec(r->session, err, sqltext("session", "flush"), 0, NULL);
+	PQclear(res);
+	return res != NULL ? 0 : -1;
+}
+
+/* The statements of this queue. */
+static int reset_prepare(struct reset *r, struct error *err)
+{
+	const struct mapping *m = &r->t->mapping;
+
+	r->sql = mapping_statement(m, STMT_RESET, err);
+	if (r->sql != NULL && mapping_has(m, STMT_RESET_FREE))
+		r->free_sql = mapping_statement(m, STMT_RESET_FREE, err);
+	r->plan.sql = r->sql;
+	r->free_plan.sql = r->free_sql;
+	return r->sql == NULL || (mapping_has(m, STMT_RESET_FREE) && r->free_sql == NULL) ? -1 : 0;
+}
+
 int reset_target(struct session *session, struct target *t, const struct reset_order *order, struct error *err)
 {
 	struct reset r = { .session = session, .t = t, .order = order };
@@ -225,10 +279,13 @@ int reset_target(struct session *session, struct target *t, const struct reset_o
 			rows[n++] = &t->rows[i];
 	snprintf(r.timeout, sizeof r.timeout, "%.6f", (double)t->timeout / (double)SEC);
 	snprintf(r.recoveries, sizeof r.recoveries, "%u", order->max_recoveries);
-	r.sql = mapping_statement(&t->mapping, STMT_RESET, err);
-	if (r.sql != NULL)
+	if (reset_prepare(&r, err) == 0) {
 		rc = rows_reset(&r, rows, n, err);
+		if (rc == 0)
+			rc = reset_flush(&r, err);
+	}
 	free(r.sql);
+	free(r.free_sql);
 	free(rows);
 	return rc;
 }

@@ -130,8 +130,8 @@ SELECT k.source, k.queue, CASE k.state WHEN 'DONE' THEN 'COMPLETED' ELSE 'FAILED
 SELECT set_config('enable_seqscan', 'off', false);
 
 -- name: purge_jobs
--- One batch: the next $5 jobs behind the id $4. Of them the finished and old ones go, with their rows of the ledger and the late
--- results that were adopted. Each is checked again as it is when it is locked: one that was put back meanwhile stays. All are found
+-- One batch: the next $5 jobs behind the id $4. Of them the finished and old ones go, with the late results that were
+-- adopted. Each is checked again as it is when it is locked: one that was put back meanwhile stays. All are found
 -- by their keys, as in queue_own.sql, so that no batch reads through a table.
 -- $1 age in seconds, $2 queue or null, $3 '' -> source, queue, status, n of what went; then one row without a queue: last and key
 -- (for $3 and $4 of the next batch), looked (less than $5: it was the last), late, ledger
@@ -153,16 +153,12 @@ WITH looked AS MATERIALIZED (
   DELETE FROM unstuck.late_results AS l USING gone AS g
    WHERE l.source = ANY (ARRAY[g.source]) AND l.job_id = g.id AND l.adopted_at IS NOT NULL
   RETURNING l.id
-), ledger AS (
-  DELETE FROM unstuck.recoveries AS r USING gone AS g
-   WHERE r.source = ANY (ARRAY[g.source]) AND r.job_id = g.id
-  RETURNING r.id
 )
 SELECT g.source, g.queue, g.status, count(*) AS n, NULL AS last, NULL AS key, NULL AS looked, NULL AS late, NULL AS ledger
   FROM gone AS g GROUP BY 1, 2, 3
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, '', (SELECT max(l.id) FROM looked AS l)::text, (SELECT count(*) FROM looked),
-       (SELECT count(*) FROM late), (SELECT count(*) FROM ledger);
+       (SELECT count(*) FROM late), 0;
 
 -- name: purge_claims
 -- The same for the claims of mapped tables that ended for good; the rows themselves are the application's. RETRY, RELEASED and RECOVERED
@@ -185,10 +181,6 @@ WITH looked AS MATERIALIZED (
   DELETE FROM unstuck.late_results AS l USING gone AS g
    WHERE l.source = ANY (ARRAY[g.source]) AND l.job_id = g.id AND l.adopted_at IS NOT NULL
   RETURNING l.id
-), ledger AS (
-  DELETE FROM unstuck.recoveries AS r USING gone AS g
-   WHERE r.source = ANY (ARRAY[g.source]) AND r.job_id = g.id
-  RETURNING r.id
 ), behind AS (
   SELECT l.source, l.id FROM looked AS l ORDER BY 1 DESC, 2 DESC LIMIT 1
 )
@@ -196,7 +188,31 @@ SELECT g.source, g.queue, g.status, count(*) AS n, NULL AS last, NULL AS key, NU
   FROM gone AS g GROUP BY 1, 2, 3
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, (SELECT b.source FROM behind AS b), (SELECT b.id FROM behind AS b), (SELECT count(*) FROM looked),
-       (SELECT count(*) FROM late), (SELECT count(*) FROM ledger);
+       (SELECT count(*) FROM late), 0;
+
+-- name: purge_ledger
+-- The next $5 rows of the ledger behind the id $4. Each goes with the last of its jobs: of the own table when none of them is there,
+-- of another one when none has a claim any more, and the row is as old as the claims that went.
+WITH looked AS MATERIALIZED (
+  SELECT l.* FROM unstuck.ledger AS l WHERE l.id > $4::text::bigint AND $3::text IS NOT NULL
+   ORDER BY l.id LIMIT $5::int
+), gone AS (
+  DELETE FROM unstuck.ledger AS l
+   USING (SELECT k.id FROM looked AS k
+           WHERE ($2::text IS NULL OR k.queue = $2)
+             AND CASE WHEN k.source = 'unstuck.jobs' THEN
+                        (SELECT true FROM unnest(k.job_ids) AS u(id)
+                          WHERE (SELECT true FROM unstuck.jobs AS j
+                                  WHERE j.id = CASE WHEN u.id ~ '^[0-9]{1,18}$' THEN u.id::bigint END LIMIT 1) LIMIT 1) IS NULL
+                      WHEN k.at < now() - make_interval(secs => $1::float8) THEN
+                        (SELECT true FROM unnest(k.job_ids) AS u(id)
+                          WHERE (SELECT true FROM unstuck.claims AS c
+                                  WHERE c.source = k.source AND c.job_id = u.id LIMIT 1) LIMIT 1) IS NULL END) AS old
+   WHERE l.id = ANY (ARRAY[old.id])
+  RETURNING cardinality(array_remove(l.job_ids, NULL)) AS n
+)
+SELECT NULL AS source, NULL AS queue, NULL AS status, NULL AS n, '' AS last, (SELECT max(l.id) FROM looked AS l)::text AS key,
+       (SELECT count(*) FROM looked) AS looked, 0 AS late, (SELECT coalesce(sum(g.n), 0) FROM gone AS g) AS ledger;
 
 -- name: purge_size
 -- How many rows $1 has by the statistics, for the progress.

@@ -116,8 +116,9 @@ SELECT string_agg(format('%s on %s', need.what, need.name), ', ') AS lacking,
   FROM (SELECT p.what, 'unstuck.' || t.name AS name,
                has_table_privilege('unstuck.' || t.name, p.what) AS has
           FROM (VALUES ('workers', 'SELECT INSERT UPDATE DELETE'), ('jobs', 'SELECT UPDATE'),
-                       ('batches', 'SELECT INSERT DELETE'), ('claim_batches', 'SELECT INSERT DELETE'), ('active_claims', 'SELECT'), ('claims', 'SELECT INSERT UPDATE'),
-                       ('recoveries', 'SELECT INSERT'), ('late_results', 'INSERT')) AS t(name, needs)
+                       ('batches', 'SELECT INSERT DELETE'), ('claim_batches', 'SELECT INSERT DELETE'),
+                       ('claims', 'SELECT INSERT UPDATE'), ('active_claims', 'SELECT'),
+                       ('recoveries', 'SELECT'), ('ledger', 'INSERT'), ('late_results', 'INSERT')) AS t(name, needs)
          CROSS JOIN regexp_split_to_table(t.needs, ' ') AS p(what)
         UNION ALL
         SELECT 'USAGE', 'SEQUENCE unstuck.claim_seq', has_sequence_privilege('unstuck.claim_seq', 'USAGE')) AS need

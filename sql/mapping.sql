@@ -47,7 +47,7 @@ SELECT format('%s on unstuck.%s', need.what, need.tab)
   FROM (VALUES ('SELECT', 'workers', true), ('SELECT', 'jobs', $1::bool), ('UPDATE', 'jobs', $1::bool),
                ('SELECT', 'batches', $1::bool), ('SELECT', 'claim_batches', NOT $1::bool),
                ('SELECT', 'claims', NOT $1::bool), ('INSERT', 'claims', NOT $1::bool), ('UPDATE', 'claims', NOT $1::bool),
-               ('INSERT', 'recoveries', true)) AS need(what, tab, wanted)
+               ('INSERT', 'ledger', true)) AS need(what, tab, wanted)
  WHERE need.wanted AND NOT has_table_privilege('unstuck.' || need.tab, need.what)
    AND NOT (need.what = 'UPDATE' AND has_any_column_privilege('unstuck.' || need.tab, need.what))
  LIMIT 1;

@@ -376,8 +376,7 @@ WITH ask AS (
     FROM {table} AS t
     {@claim_of}
    WHERE t.{status} = {processing}
-), {@judged}
-{@listed};
+), {@judged}{@listed};
 
 -- name: reset
 -- A row with the same version (token) has the same claim: every write of ours to one writes the other. An
@@ -405,7 +404,8 @@ WITH r AS MATERIALIZED (
      SET {status} = CASE WHEN v.poisoned THEN {failed_or_reset_to}::{status_type} ELSE {reset_to}::{status_type} END{set_updated_at}
     FROM judged AS v
    WHERE t.{id} = ANY (ARRAY[v.key]) AND {@may_reset}
-  RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+  RETURNING v.id, CASE WHEN v.worker_id IS NOT NULL THEN v.claim_id END AS claim_id, v.worker_id,
+            CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, {@observed} AS observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
   SELECT {source}, d.id, {queue}, nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
@@ -421,9 +421,7 @@ WITH r AS MATERIALIZED (
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT {queue}, {source}, d.id, CASE WHEN d.worker_id IS NOT NULL THEN d.claim_id END, d.worker_id, d.action, d.reason
-    FROM done AS d
+{@entered}
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 

@@ -187,11 +187,13 @@ WITH ask AS (
   SELECT make_interval(secs => $1::float8) AS timeout, $2::bool AS ignore_liveness
 ), found AS (
   SELECT j.id::text AS id, j.version::text AS token, j.claim_id, j.worker_id,
-         CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
+         {@since} AS since,
          j.recoveries >= $6::int AS poisoned, {show} AS show
     {@running}
-), {@judged}
-{@listed};
+), {@judged}{@listed};
+
+-- name: since
+CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END
 
 -- name: reset
 -- Checked again on the locked row: the same version of it (token), and still a reason.
@@ -201,16 +203,14 @@ WITH r AS MATERIALIZED (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), found AS MATERIALIZED (
   SELECT l.* FROM r CROSS JOIN LATERAL (
-    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id,
-           CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
-           j.recoveries >= $5::int AS poisoned
+    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id, {@since} AS since, j.recoveries >= $5::int AS poisoned
       FROM unstuck.jobs AS j
      WHERE j.id = r.id AND j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING'
        FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), {@judged}, done AS (
   UPDATE unstuck.jobs AS j
      SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
-         recoveries = j.recoveries + 1, last_error = v.observed,
+         recoveries = j.recoveries + 1, last_error = {@observed},
          run_at = CASE WHEN v.poisoned THEN j.run_at ELSE clock_timestamp() END,
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
@@ -218,10 +218,57 @@ WITH r AS MATERIALIZED (
    WHERE j.ctid = v.place AND {@may_reset}
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT {queue}, {source}, d.id, d.claim_id, d.worker_id, d.action, d.reason FROM done AS d
+{@entered}
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
+
+-- name: reset_free
+-- The same for rows that nobody has locked, which are nearly all, in one look-up each: judged in the WHERE of the UPDATE, which is
+-- asked again of the newest version when somebody was faster. A lock of the transaction that wrote the version is over (xmax = xmin).
+-- Should somebody lock one between the look and the write, the lock_timeout ends the statement.
+-- Its commit does not wait for the disk: a recovery that a crash takes back was none, the row is as stuck as before; and whatever
+-- follows from one lies behind it in the WAL. Who tells of it flushes the WAL first (session.sql).
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::bigint[], $2::text[]) AS r(id, token) ORDER BY 1
+), ask AS MATERIALIZED (
+  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness,
+         set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)
+), done AS (
+  UPDATE unstuck.jobs AS j
+     SET status = CASE WHEN j.recoveries >= $5::int THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
+         recoveries = j.recoveries + 1, last_error = {@observed_now},
+         run_at = CASE WHEN j.recoveries >= $5::int THEN j.run_at ELSE clock_timestamp() END,
+         updated_at = clock_timestamp(),
+         finished_at = CASE WHEN j.recoveries >= $5::int THEN clock_timestamp() END
+    FROM r
+   WHERE j.id = ANY (ARRAY[r.id])
+     AND CASE WHEN j.queue = {queue} AND j.xmin::text = r.token AND j.status = 'PROCESSING' AND (j.xmax = '0' OR j.xmax = j.xmin)
+              THEN CASE WHEN (SELECT ignore_liveness FROM ask) OR j.worker_id IS NULL
+                        THEN {@since} < statement_timestamp() - (SELECT timeout FROM ask)
+                        ELSE NOT {@registered} END END
+  RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE j.status WHEN 'FAILED' THEN 'fail' ELSE 'reset' END AS action,
+            CASE WHEN j.worker_id IS NULL THEN 'timeout'
+                 WHEN NOT (SELECT ignore_liveness FROM ask) THEN 'worker_lost'
+                 WHEN {@registered} THEN 'forced' ELSE 'timeout' END AS reason
+), entered AS (
+{@entered}
+)
+SELECT d.id, d.action, d.reason FROM done AS d;
+
+-- name: registered
+(j.worker_id IN (SELECT w.worker_id FROM unstuck.workers AS w))
+
+-- name: observed_now
+-- As observed, of j. The owner is looked up only where it is there: with ignore_liveness.
+CASE WHEN j.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - j.updated_at)))
+     WHEN NOT {@registered}
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   j.worker_id, trunc(extract(epoch FROM statement_timestamp() - {@since})))
+     ELSE (SELECT {@observed}
+             FROM (SELECT w.*, {@since} AS since, true AS registered,
+                          w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent
+                     FROM unstuck.workers AS w WHERE w.worker_id = j.worker_id) AS v) END
 
 -- name: processing
 SELECT count(*) {@running};

@@ -43,6 +43,7 @@ GRANT SELECT ON unstuck.active_claims TO unstuck_recover, unstuck_worker;
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_recover;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_recover;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_recover;
+GRANT INSERT ON unstuck.ledger TO unstuck_recover;
 GRANT SELECT, UPDATE (adopted_at, reason) ON unstuck.late_results TO unstuck_recover;
 GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_recover;
 
@@ -53,6 +54,7 @@ GRANT SELECT, INSERT, DELETE ON unstuck.batches, unstuck.claim_batches TO unstuc
 GRANT SELECT, INSERT, UPDATE ON unstuck.claims TO unstuck_worker;
 GRANT USAGE ON SEQUENCE unstuck.claim_seq TO unstuck_worker;
 GRANT SELECT, INSERT ON unstuck.recoveries TO unstuck_worker;
+GRANT INSERT ON unstuck.ledger TO unstuck_worker;
 GRANT SELECT, INSERT, UPDATE (adopted_at, reason) ON unstuck.late_results TO unstuck_worker;
 GRANT EXECUTE ON FUNCTION unstuck.adopt(bigint, boolean, boolean) TO unstuck_worker;
 

@@ -184,19 +184,59 @@ SELECT k.source, k.job_id, k.queue, k.claim_id, b.worker_id, k.attempts, k.claim
           WHERE i.source = b.source AND i.job_id = u.id AND i.batch = b.batch AND i.state = 'ACTIVE' OFFSET 0) AS k;
 COMMENT ON VIEW unstuck.active_claims IS 'Rows of applications'' tables that a worker has claimed and not given up';
 
-CREATE TABLE IF NOT EXISTS unstuck.recoveries (
-  id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+-- Before version 4 the ledger had a row for each job: such a row is a batch of one now.
+DO $upgrade$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('unstuck.recoveries') AND relkind = 'r') THEN
+    ALTER TABLE unstuck.recoveries RENAME TO ledger;
+    ALTER TABLE unstuck.ledger RENAME CONSTRAINT recoveries_pkey TO ledger_pkey;
+    DROP INDEX unstuck.recoveries_of_job;
+    ALTER TABLE unstuck.ledger
+      ALTER COLUMN id SET INCREMENT BY 100000,
+      ALTER COLUMN job_id TYPE text[] USING ARRAY[job_id],
+      ALTER COLUMN claim_id TYPE bigint[] USING ARRAY[claim_id];
+    ALTER TABLE unstuck.ledger RENAME COLUMN job_id TO job_ids;
+    ALTER TABLE unstuck.ledger RENAME COLUMN claim_id TO claim_ids;
+  END IF;
+END
+$upgrade$;
+
+-- A row of the view has an id of its own: the batch's and its place in it. No batch is larger than the step.
+CREATE TABLE IF NOT EXISTS unstuck.ledger (
+  id        bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY 100000) PRIMARY KEY,
   queue     text NOT NULL,
   source    text NOT NULL,
-  job_id    text NOT NULL,
-  claim_id  bigint,
+  job_ids   text[] NOT NULL,
+  claim_ids bigint[] NOT NULL,
   worker_id uuid,
   action    text NOT NULL,
   reason    text NOT NULL,
   at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE unstuck.recoveries IS 'The ledger: one row for each stuck job that was put back (action reset) or given up (action fail)';
-CREATE INDEX IF NOT EXISTS recoveries_of_job ON unstuck.recoveries (source, job_id);
+COMMENT ON TABLE unstuck.ledger IS 'What is read as unstuck.recoveries: one row for the jobs of one worker that one statement put back or gave up';
+COMMENT ON COLUMN unstuck.ledger.job_ids IS 'NULL in place of one that was deleted from the view';
+
+CREATE OR REPLACE VIEW unstuck.recoveries AS
+SELECT l.id + e.place - 1 AS id, l.queue, l.source, e.job_id, e.claim_id, l.worker_id, l.action, l.reason, l.at
+  FROM unstuck.ledger AS l CROSS JOIN LATERAL unnest(l.job_ids, l.claim_ids) WITH ORDINALITY AS e(job_id, claim_id, place)
+ WHERE e.job_id IS NOT NULL;
+COMMENT ON VIEW unstuck.recoveries IS 'The ledger: one row for each stuck job that was put back (action reset) or given up (action fail)';
+
+-- Who might read and write the table of before may do so with the view.
+DO $upgrade$
+DECLARE
+  item record;
+BEGIN
+  IF (SELECT relacl FROM pg_catalog.pg_class WHERE oid = 'unstuck.recoveries'::regclass) IS NULL THEN
+    FOR item IN SELECT a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
+                  FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
+                 WHERE c.oid = 'unstuck.ledger'::regclass AND a.grantee <> c.relowner
+                   AND a.privilege_type IN ('SELECT', 'INSERT', 'DELETE') LOOP
+      EXECUTE pg_catalog.format('GRANT %s ON unstuck.recoveries TO %s', item.privilege_type, item.grantee);
+    END LOOP;
+  END IF;
+END
+$upgrade$;
 
 CREATE TABLE IF NOT EXISTS unstuck.late_results (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -376,6 +416,30 @@ RETURNS TABLE (job text, adopted text) LANGUAGE sql VOLATILE SECURITY DEFINER SE
 $adopt$;
 COMMENT ON FUNCTION unstuck.adopt(bigint, boolean, boolean) IS
   'Store a late result in its job, if that waits or has failed: the job''s id and the result, or no row';
+
+-- The ledger by hand, a row at a time. What is deleted leaves its place empty, so that the others keep their ids.
+CREATE OR REPLACE FUNCTION unstuck.recoveries_by_hand()
+RETURNS trigger LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $by_hand$
+DECLARE
+  batch bigint;
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO unstuck.ledger AS l (queue, source, job_ids, claim_ids, worker_id, action, reason, at)
+    VALUES (NEW.queue, NEW.source, ARRAY[NEW.job_id], ARRAY[NEW.claim_id], NEW.worker_id, NEW.action, NEW.reason,
+            coalesce(NEW.at, clock_timestamp()))
+    RETURNING l.id, l.at INTO NEW.id, NEW.at;
+    RETURN NEW;
+  END IF;
+  SELECT max(l.id) INTO batch FROM unstuck.ledger AS l WHERE l.id <= OLD.id;
+  UPDATE unstuck.ledger AS l SET job_ids[(OLD.id - batch + 1)::int] = NULL WHERE l.id = batch;
+  DELETE FROM unstuck.ledger AS l WHERE l.id = batch AND array_remove(l.job_ids, NULL) = '{}';
+  RETURN OLD;
+END
+$by_hand$;
+REVOKE ALL ON FUNCTION unstuck.recoveries_by_hand() FROM PUBLIC;
+DROP TRIGGER IF EXISTS recoveries_by_hand ON unstuck.recoveries;
+CREATE TRIGGER recoveries_by_hand INSTEAD OF INSERT OR DELETE ON unstuck.recoveries
+  FOR EACH ROW EXECUTE FUNCTION unstuck.recoveries_by_hand();
 
 REVOKE ALL ON FUNCTION unstuck.adopt(bigint, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION unstuck.enqueue(text, jsonb, timestamptz, int, text, int) FROM PUBLIC;

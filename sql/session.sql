@@ -26,6 +26,9 @@ SELECT set_config('client_min_messages', 'warning', false),
 -- Commands may look through a large table that has no index; their plans are made when they are used.
 SELECT set_config('statement_timeout', '10min', false),
        set_config('enable_seqscan', 'on', false),
+       -- a hundred thousand stuck rows are sorted without a file
+       set_config('work_mem', CASE WHEN pg_size_bytes(current_setting('work_mem')) < 32 * 1024 * 1024 THEN '32MB'
+                                   ELSE current_setting('work_mem') END, false),
        set_config('plan_cache_mode', 'auto', false);
 
 -- name: schema_version
@@ -36,3 +39,7 @@ SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELE
 
 -- name: version
 SELECT max(version) FROM unstuck.schema_version;
+
+-- name: flush
+-- What this session committed without waiting is on the disk, and with the standbys that are waited for, when this is.
+SELECT pg_logical_emit_message(true, 'unstuck', '');

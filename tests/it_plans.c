@@ -213,6 +213,7 @@ static const struct { enum statement s; const char *types, *arguments; bool reco
 	{ STMT_RELEASE, "text[], bigint[], uuid, bool[]", "I, C, '" W1 "', array_fill(true, array[cardinality(C::bigint[])])", false },
 	{ STMT_RELEASE_ALL, "uuid", "'" W1 "'", false },
 	{ STMT_RESET, "text[], text[], float8, bool, int", "I, T, 0, true, 3", true },
+	{ STMT_RESET_FREE, "text[], text[], float8, bool, int", "I, T, 0, true, 3", true },
 	{ STMT_FAIL, "text[], bigint[], uuid, text[], text[], float8[], text[], bytea[]",
 	  "I, C, '" W1 "', array_fill('fail'::text, array[cardinality(C::bigint[])]), null, null, null, null", false },
 	{ STMT_COMPLETE, "text[], bigint[], text[], uuid", "I, C, C, '" W1 "'", false },

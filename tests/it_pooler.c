@@ -1,5 +1,5 @@
 /*
- * it_pooler.c - the worker behind a real pgbouncer in transaction mode, which
+ * it_pooler.c - the worker and recover behind a real pgbouncer in transaction mode, which
  * changes the server's session under it between any two requests.
  */
 #include "story.h"
@@ -53,11 +53,25 @@ START_TEST(both_kinds_of_queue_work_behind_a_pooler)
 }
 END_TEST
 
+START_TEST(recover_does_without_what_it_prepared)
+{
+	struct testdb *db = must_have_db();
+	const char *url = must_have_pooler(db);
+
+	settings(db, "[queue mail]\nhandler = true\n");
+	must_sql(db, "INSERT INTO unstuck.jobs (queue, status, worker_id, claimed_at)"
+	             " SELECT 'mail', 'PROCESSING', gen_random_uuid(), now() FROM generate_series(1, 50)");
+	must_run(0, NULL, "unstuck-recover", "--yes", "--batch", "10", "-d", url);
+	must_equal(db, "SELECT count(*) || ' ' || max(recoveries) FROM unstuck.jobs WHERE status = 'PENDING'", "50 1");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pooler");
 	TCase *tc = story_case(s, "transaction mode");
 
 	tcase_add_loop_test(tc, both_kinds_of_queue_work_behind_a_pooler, 0, 2);
+	tcase_add_test(tc, recover_does_without_what_it_prepared);
 	return check_main(s);
 }

@@ -98,7 +98,7 @@ START_TEST(a_large_table_goes_in_batches_that_do_not_read_it_again)
 {
 	struct testdb *db = must_have_db();
 	const char *scans = "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE schemaname = 'unstuck'"
-	                    " AND relname IN ('jobs', 'late_results', 'recoveries', 'claims')";
+	                    " AND relname IN ('jobs', 'late_results', 'ledger', 'claims')";
 	const char *before;
 	struct proc *p;
 
@@ -143,7 +143,7 @@ START_TEST(who_may_not_is_told_who_may)
 	must_hold(proc_out(p), "WOULD GO");
 	p = must_run(1, NULL, "unstuckctl", "-d", url, "purge", "--older-than", "7d");
 	must_hold(proc_err(p), story_text("unstuckctl: user %s_look may not delete jobs: do it as the owner of the schema, postgres, or GRANT SELECT, DELETE ON"
-	                                  " unstuck.jobs, unstuck.claims, unstuck.late_results, unstuck.recoveries TO %s_look\n", db->name, db->name));
+	                                  " unstuck.jobs, unstuck.claims, unstuck.late_results, unstuck.ledger TO %s_look\n", db->name, db->name));
 	ck_assert_str_eq(proc_out(p), "");
 	must_equal(db, "SELECT count(*) FROM unstuck.jobs", "20");
 	must_hold(proc_err(must_run(64, NULL, "unstuckctl", "-d", url, "purge")), "--older-than D is missing");

@@ -58,7 +58,7 @@ static const char *everything(struct testdb *db)
 	                     "SELECT w.xmin || w::text FROM unstuck.workers w UNION ALL "
 	                     "SELECT j.xmin || j::text FROM unstuck.jobs j UNION ALL "
 	                     "SELECT c.xmin || c::text FROM unstuck.claims c UNION ALL "
-	                     "SELECT r.xmin || r::text FROM unstuck.recoveries r) AS t(x)");
+	                     "SELECT l.xmin || l::text FROM unstuck.ledger l) AS t(x)");
 }
 
 static json_t *report_of(struct proc *p)
@@ -719,6 +719,56 @@ START_TEST(a_locked_row_holds_up_nobody)
 }
 END_TEST
 
+/* Jobs that a dead worker held. */
+static struct testdb *must_have_dead_jobs(int n)
+{
+	struct testdb *db = must_have_db();
+
+	settings(db, "[queue mail]\nhandler = /bin/true\n");
+	must_sql(db, "INSERT INTO unstuck.jobs (queue, status, worker_id, claimed_at) SELECT 'mail', 'PROCESSING', '" W1 "', now()"
+	             " FROM generate_series(1, %d)", n);
+	return db;
+}
+
+START_TEST(a_locked_job_of_the_own_table_holds_up_nobody)
+{
+	struct testdb *db = must_have_dead_jobs(5);
+	PGconn *other = testdb_connect(db);
+
+	PQclear(PQexec(other, "BEGIN; SELECT FROM unstuck.jobs WHERE id = 2 FOR UPDATE"));
+	must_hold(proc_out(must_run(0, NULL, "unstuck-recover", "--yes", "--batch", "4")), "recovered 4 (4 reset, 0 failed), 1 skipped");
+	PQfinish(other);
+	must_equal(db, "SELECT string_agg(id::text, ' ') FROM unstuck.jobs WHERE status = 'PROCESSING'", "2");
+	must_run(0, NULL, "unstuck-recover", "--yes");	/* the mark of a lock that is over */
+	must_equal(db, "SELECT string_agg(status, ' ') FROM unstuck.jobs", "PENDING PENDING PENDING PENDING PENDING");
+	must_equal(db, "SELECT string_agg(job_id, ' ' ORDER BY id) FROM unstuck.recoveries", "1 3 4 5 2");
+}
+END_TEST
+
+/* As if the row had been locked between the look at it and the write. */
+START_TEST(a_job_that_is_locked_just_then_costs_the_others_nothing)
+{
+	struct testdb *db = must_have_dead_jobs(5);
+
+	must_sql(db, "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 3 AND current_setting('lock_timeout') = '20ms'"
+	             " THEN RAISE EXCEPTION 'canceling statement due to lock timeout' USING ERRCODE = '55P03'; END IF; RETURN NEW; END $$;"
+	             "CREATE TRIGGER late BEFORE UPDATE ON unstuck.jobs FOR EACH ROW EXECUTE FUNCTION late()");
+	must_hold(proc_out(must_run(0, NULL, "unstuck-recover", "--yes")), "recovered 5 (5 reset, 0 failed), 0 skipped");
+	must_equal(db, "SELECT count(*) || ' ' || count(DISTINCT job_id) FROM unstuck.recoveries", "5 5");
+}
+END_TEST
+
+START_TEST(what_was_told_is_still_so_after_a_crash)
+{
+	struct testdb *db = must_have_dead_jobs(2);
+
+	must_hold(proc_out(must_run(0, NULL, "unstuck-recover", "--yes")), "recovered 2 (2 reset, 0 failed), 0 skipped");
+	server_crash();
+	server_start();
+	must_become(db, "SELECT string_agg(status, ' ') || (SELECT count(*) FROM unstuck.recoveries) FROM unstuck.jobs", "PENDING PENDING2", 10000);
+}
+END_TEST
+
 START_TEST(a_row_that_cannot_be_reset_is_reported_and_holds_up_nobody)
 {
 	struct testdb *db = videos(50, 40);
@@ -1288,6 +1338,9 @@ int main(void)
 
 	tc = story_case(s, "trouble");
 	ADD(a_locked_row_holds_up_nobody);
+	ADD(a_locked_job_of_the_own_table_holds_up_nobody);
+	ADD(a_job_that_is_locked_just_then_costs_the_others_nothing);
+	ADD(what_was_told_is_still_so_after_a_crash);
 	ADD(a_row_that_cannot_be_reset_is_reported_and_holds_up_nobody);
 	ADD(a_missing_permission_is_one_clear_line);
 	ADD(a_queue_without_its_table_does_not_hold_up_the_others);

@@ -49,6 +49,51 @@ START_TEST(the_schema_can_be_made_again_and_keeps_what_is_there)
 }
 END_TEST
 
+#define ENTRIES "SELECT string_agg(job_id || action || coalesce(claim_id::text, '-'), ' ' ORDER BY id) FROM unstuck.recoveries"
+
+START_TEST(the_ledger_shows_a_row_a_job_and_takes_rows_by_hand)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, action, reason)"
+	             " VALUES ('q', 'unstuck.jobs', '{7,8,9}', '{1,NULL,3}', 'reset', 'timeout')");
+	must_equal(db, "INSERT INTO unstuck.recoveries (queue, source, job_id, action, reason) VALUES ('q', 'public.films', 'x', 'fail', 'timeout')"
+	               " RETURNING id > 3 AND at > now() - interval '1 min'", "t");
+	must_equal(db, ENTRIES, "7reset1 8reset- 9reset3 xfail-");
+	must_equal(db, "SELECT count(DISTINCT id) FROM unstuck.recoveries", "4");
+	must_equal(db, "WITH gone AS (DELETE FROM unstuck.recoveries WHERE job_id IN ('8', 'x') RETURNING job_id)"
+	               " SELECT string_agg(job_id, ' ') FROM gone", "8 x");
+	must_equal(db, ENTRIES, "7reset1 9reset3");
+	must_equal(db, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM unstuck.recoveries", "1 3");
+	must_sql(db, "DELETE FROM unstuck.recoveries");
+	must_equal(db, "SELECT count(*) FROM unstuck.ledger", "0");
+}
+END_TEST
+
+/* A row for each job, in a table of the name that is a view now. */
+START_TEST(the_ledger_of_version_3_is_kept_with_the_rights_to_it)
+{
+	struct testdb *db = must_have_empty_db();
+	const char *role = story_text("%s_look", db->name);
+
+	must_run(0, NULL, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", source_path("tests/data/sql/schema_version_2.sql"), db->url);
+	must_sql(db, "INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason, at)"
+	             " SELECT 'q', 'unstuck.jobs', g, nullif(g, 2), '" W1 "', 'reset', 'timeout', '2020-01-01' FROM generate_series(1, 3) AS g;"
+	             "CREATE ROLE %s; GRANT USAGE ON SCHEMA unstuck TO %s; GRANT SELECT, INSERT ON unstuck.recoveries TO %s;"
+	             "CREATE TABLE before AS SELECT * FROM unstuck.recoveries", role, role, role);
+	for (int i = 0; i < 2; i++)
+		testdb_sql(db, sqltext("schema", NULL));
+	must_equal(db, "SELECT count(*) FROM (TABLE before EXCEPT TABLE unstuck.recoveries) AS x", "0");
+	must_equal(db, ENTRIES, "1reset1 2reset- 3reset3");
+	must_sql(db, "SET ROLE %s; INSERT INTO unstuck.recoveries (queue, source, job_id, action, reason) VALUES ('q', 's', 'y', 'fail', 'timeout');"
+	             " RESET ROLE", role);
+	must_equal(db, "SELECT job_id FROM unstuck.recoveries ORDER BY id DESC LIMIT 1", "y");
+	must_sql(db, "INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, action, reason) VALUES ('q', 's', '{a,b}', '{1,2}', 'reset', 'timeout')");
+	must_equal(db, "SELECT count(DISTINCT id) FROM unstuck.recoveries", "6");
+	must_sql(db, "DROP OWNED BY %s; DROP ROLE %s", role, role);
+}
+END_TEST
+
 START_TEST(jobs_have_the_columns_of_the_manual)
 {
 	struct testdb *db = must_have_db();
@@ -562,6 +607,8 @@ int main(void)
 
 	tcase_add_test(jobs, the_schema_can_be_made_again_and_keeps_what_is_there);
 	tcase_add_test(jobs, jobs_have_the_columns_of_the_manual);
+	tcase_add_test(jobs, the_ledger_shows_a_row_a_job_and_takes_rows_by_hand);
+	tcase_add_test(jobs, the_ledger_of_version_3_is_kept_with_the_rights_to_it);
 	tcase_add_test(jobs, a_job_is_added_with_defaults_or_with_everything);
 	tcase_add_test(jobs, a_smaller_priority_then_an_older_run_at_runs_first_and_none_before_its_time);
 	tcase_add_loop_test(jobs, a_bad_job_is_refused_by_name, 0, ARRAY_SIZE(bad_jobs));

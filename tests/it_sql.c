@@ -373,6 +373,88 @@ START_TEST(with_liveness_ignored_age_alone_decides)
 }
 END_TEST
 
+/* ---- the two statements that reset jobs of the own table ---- */
+
+#define NOBODY "33333333-3333-4333-8333-333333333333"
+#define LONG_AGO "now() - interval '2 h'"
+#define SILENT "UPDATE unstuck.workers SET beat_at = " LONG_AGO ", seen_n = beat_n, seen_at = " LONG_AGO
+/* What is reset by its owner's death, and what when age alone decides. */
+static const struct { const char *row, *workers, *by_death, *by_age; } situations[] = {
+	{ "worker_id = NULL, claimed_at = NULL, updated_at = " LONG_AGO, "", "timeout", "timeout" },
+	{ "worker_id = NULL, claimed_at = " LONG_AGO ", updated_at = now()", "", "", "" },
+	{ "worker_id = '" NOBODY "', claimed_at = now(), updated_at = " LONG_AGO, "", "worker_lost", "" },
+	{ "worker_id = '" NOBODY "', claimed_at = NULL, updated_at = " LONG_AGO, "", "worker_lost", "timeout" },
+	{ "worker_id = '" W1 "', claimed_at = " LONG_AGO, "", "", "forced" },
+	{ "worker_id = '" W1 "', claimed_at = " LONG_AGO, SILENT, "", "forced" },
+	{ "worker_id = '" W1 "', claimed_at = now()", SILENT, "", "" },
+};
+
+/* What a statement answers and leaves behind; it is undone. */
+static const char *outcome_of(struct queue_story *q, enum statement s, const char *token, const char *ignore, const char *limit)
+{
+	struct error err = ERROR_INIT;
+	char *left = NULL;
+	const char *answer;
+
+	PQclear(PQexec(q->session.conn, "BEGIN"));
+	answer = ask(q, s, "{1}", array_of(token), HOUR_S, ignore, limit);
+	ck_assert_int_eq(session_value(&q->session, &err, &left,
+	                 "SELECT concat_ws(' ', j.status, j.recoveries, regexp_replace(j.last_error, '[0-9]+ s', 'N s', 'g'), j.finished_at IS NULL,"
+	                 " j.updated_at > now() - interval '1 min', j.run_at = j.created_at, (SELECT r.job_id || r.claim_id || r.action || r.reason"
+	                 " FROM unstuck.recoveries AS r)) FROM unstuck.jobs AS j", 0, NULL), 0);
+	PQclear(PQexec(q->session.conn, "ROLLBACK"));
+	answer = story_text("%s: %s", answer, left);
+	free(left);
+	return answer;
+}
+
+START_TEST(a_free_row_is_judged_as_a_locked_one_is)
+{
+	struct queue_story *q = start(0, 1);
+	bool by_age = _i % 2 == 1;
+	const char *limit = _i / 2 % 2 == 1 ? "0" : "3", *ignore = by_age ? "t" : "f", *reason, *token, *free_row, *expected;
+
+	claim_one(q, 1, W1);
+	must_sql(q->db, "UPDATE unstuck.jobs SET run_at = created_at");
+	for (size_t i = 0; i < ARRAY_SIZE(situations); i++) {
+		reason = by_age ? situations[i].by_age : situations[i].by_death;
+		must_sql(q->db, "UPDATE unstuck.workers SET beat_at = now(); %s", situations[i].workers);
+		must_sql(q->db, "UPDATE unstuck.jobs SET %s", situations[i].row);
+		token = sql_value(q->db, "SELECT xmin FROM unstuck.jobs");
+		free_row = outcome_of(q, STMT_RESET_FREE, token, ignore, limit);
+		ck_assert_str_eq(free_row, outcome_of(q, STMT_RESET, token, ignore, limit));
+		expected = reason[0] == '\0' ? ": PROCESSING" : story_text("1|%s|%s", limit[0] == '0' ? "fail" : "reset", reason);
+		ck_assert_msg(strstr(free_row, expected) != NULL, "%zu: %s", i, free_row);
+	}
+}
+END_TEST
+
+START_TEST(a_row_with_a_lock_is_left_to_the_statement_that_locks)
+{
+	struct queue_story *q = start(0, 1), *other;
+	const char *token;
+
+	claim_one(q, 1, W1);	/* locked and then written by one transaction: that lock is over */
+	must_equal(q->db, "SELECT xmax = xmin FROM unstuck.jobs", "t");
+	must_sql(q->db, "DELETE FROM unstuck.workers WHERE worker_id = '" W1 "'");
+	token = token_of(q);
+	must_answer(ask(q, STMT_RESET_FREE, "{1}", "{7}", HOUR_S, "f", "3"), "");
+	PQclear(PQexec(q->session.conn, "BEGIN"));
+	must_answer(ask(q, STMT_RESET_FREE, "{1}", array_of(token), HOUR_S, "f", "3"), "1|reset|worker_lost");
+	PQclear(PQexec(q->session.conn, "ROLLBACK"));
+
+	must_sql(q->db, "UPDATE unstuck.jobs SET updated_at = now()");
+	token = token_of(q);
+	other = another_session(q);
+	PQclear(PQexec(other->session.conn, "BEGIN; SELECT FROM unstuck.jobs FOR KEY SHARE"));
+	must_answer(ask(q, STMT_RESET_FREE, "{1}", array_of(token), HOUR_S, "f", "3"), "");
+	PQclear(PQexec(other->session.conn, "ROLLBACK"));
+	must_answer(ask(q, STMT_RESET_FREE, "{1}", array_of(token), HOUR_S, "f", "3"), "");
+	must_answer(reset(q, "1", token), "1|reset|worker_lost");
+	session_close(&other->session);
+}
+END_TEST
+
 START_TEST(a_row_set_processing_by_hand_goes_by_its_age)
 {
 	struct queue_story *q = start(_i, 3);
@@ -641,6 +723,8 @@ static int storm(struct queue_story *q, int number)
 			for (int i = 0; i < PQntuples(res); i++) {
 				const char *apply[] = { text_array(WORDS(PQgetvalue(res, i, 0))), text_array(WORDS(PQgetvalue(res, i, 1))),
 				                        "3600", "f", "1000000" };
+				if (number == 0 && q->map.own)
+					PQclear(session_exec(&q->session, &err, q->sql[STMT_RESET_FREE], 5, apply));
 				PQclear(session_exec(&q->session, &err, q->sql[STMT_RESET], 5, apply));
 			}
 			PQclear(res);
@@ -722,10 +806,13 @@ int main(void)
 		in_a_storm_of_claims_failures_and_false_deaths_each_job_is_stored_once,
 	};
 	Suite *s = suite_create("sql");
-	TCase *every_kind = queue_case(s, "every kind of table"), *races = queue_case(s, "races"), *plans = queue_case(s, "plans");
+	TCase *every_kind = queue_case(s, "every kind of table"), *races = queue_case(s, "races"), *plans = queue_case(s, "plans"),
+	      *own = queue_case(s, "own table");
 
 	add_all(every_kind, all, ARRAY_SIZE(all), 0, kinds_len);
 	add_all(races, concurrent, ARRAY_SIZE(concurrent), 0, 3);
+	tcase_add_loop_test(own, a_free_row_is_judged_as_a_locked_one_is, 0, 4);
+	tcase_add_test(own, a_row_with_a_lock_is_left_to_the_statement_that_locks);
 	tcase_add_loop_test(plans, a_plan_made_while_all_was_empty_is_good_when_it_is_full, 0, 2);
 	return check_main(s);
 }

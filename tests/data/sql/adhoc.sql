@@ -19,6 +19,9 @@ there is no schema unstuck in this database: run unstuckctl init;
 -- late
 there is no schema unstuck in this database: run unstuckctl init;
 
+-- forget
+there is no schema unstuck in this database: run unstuckctl init;
+
 -- release
 there is no schema unstuck in this database: run unstuckctl init;
 

@@ -166,45 +166,46 @@ WITH ask AS (
                 WHERE i.id = u.id AND i.queue = 'thumb''nails' AND i.batch = b.batch AND i.status = 'PROCESSING' OFFSET 0) AS j
        WHERE b.queue = 'thumb''nails') AS j
 ), known AS (
-  SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
-         statement_timestamp() - f.since AS age,
-         statement_timestamp() - w.beat_at AS silence,
-         w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
-         w.seen_n = w.beat_n
-           AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
-           AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
-    FROM found AS f LEFT JOIN unstuck.workers AS w ON w.worker_id = f.worker_id
+  SELECT f.*, w.worker_id IS NOT NULL AS registered, w.host, w.beat_at, w.silent, w.watched
+    FROM found AS f LEFT JOIN (
+           SELECT w.worker_id, w.host, w.beat_at,
+                  w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
+                  w.seen_n = w.beat_n
+                    AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
+                    AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
+             FROM unstuck.workers AS w OFFSET 0) AS w ON w.worker_id = f.worker_id
 ), judged AS (
   SELECT k.*,
          CASE WHEN (SELECT ignore_liveness FROM ask) THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask)
-                     THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
+                CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
                      WHEN k.registered THEN 'alive' END
-              WHEN k.worker_id IS NULL THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask) THEN 'timeout' END
+              WHEN k.worker_id IS NULL THEN CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN 'timeout' END
               WHEN NOT k.registered THEN 'worker_lost'
               WHEN NOT k.silent THEN 'alive'
               WHEN k.watched THEN 'worker_lost'
-              ELSE 'worker_suspect' END AS reason,
-         CASE WHEN k.worker_id IS NULL
-                THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM k.age)))
-              WHEN NOT k.registered
-                THEN format('worker %s is not registered; job claimed %s s ago',
-                            k.worker_id, trunc(extract(epoch FROM k.age)))
-              WHEN k.silent
-                THEN format('worker %s on %s silent for %s s; job claimed %s s ago', k.worker_id, k.host,
-                            trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age)))
-              ELSE format('worker %s on %s alive, its last beat %s s ago; job claimed %s s ago', k.worker_id, k.host,
-                          trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age))) END AS observed
-    FROM known AS k
+              ELSE 'worker_suspect' END AS reason
+    FROM known AS k OFFSET 0
+), ranked AS (
+  SELECT v.*, row_number() OVER (ORDER BY v.since, v.id COLLATE "C" ROWS UNBOUNDED PRECEDING) <= 1000 AS shown
+    FROM judged AS v
+   WHERE v.reason IS NOT NULL AND (v.reason <> 'alive' OR $3::bool)
 )
-SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
-       trunc(extract(epoch FROM v.age))::bigint AS age_s, v.worker_id::text AS worker, v.reason,
+SELECT v.id, v.token, CASE WHEN v.shown THEN to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END AS since,
+       CASE WHEN v.shown THEN trunc(extract(epoch FROM statement_timestamp() - v.since))::bigint END AS age_s,
+       CASE WHEN v.shown THEN v.worker_id::text END AS worker, v.reason,
        CASE WHEN v.reason = 'alive' THEN 'none' WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action,
-       v.show::text AS show, v.observed
-  FROM judged AS v
- WHERE v.reason IS NOT NULL AND (v.reason <> 'alive' OR $3::bool)
- ORDER BY v.age DESC NULLS LAST, v.id
+       CASE WHEN v.shown THEN v.show::text END AS show,
+       CASE WHEN v.shown THEN CASE WHEN v.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     WHEN NOT v.registered
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   v.worker_id, trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     ELSE format(CASE WHEN v.silent THEN 'worker %s on %s silent for %s s; job claimed %s s ago'
+                      ELSE 'worker %s on %s alive, its last beat %s s ago; job claimed %s s ago' END, v.worker_id, v.host,
+                 trunc(extract(epoch FROM statement_timestamp() - v.beat_at)),
+                 trunc(extract(epoch FROM statement_timestamp() - v.since))) END END AS observed
+  FROM ranked AS v
+ ORDER BY v.since, v.id COLLATE "C"
  LIMIT $4::int OFFSET $5::int;
 
 -- reset
@@ -214,48 +215,42 @@ WITH r AS MATERIALIZED (
   SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness
 ), found AS MATERIALIZED (
   SELECT l.* FROM r CROSS JOIN LATERAL (
-    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id,
-           CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since,
-           j.recoveries >= $5::int AS poisoned
+    SELECT j.ctid AS place, j.id, j.claim_id, j.worker_id, CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since, j.recoveries >= $5::int AS poisoned
       FROM unstuck.jobs AS j
      WHERE j.id = r.id AND j.queue = 'thumb''nails' AND j.xmin::text = r.token AND j.status = 'PROCESSING'
        FOR NO KEY UPDATE SKIP LOCKED) AS l
 ), known AS (
-  SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
-         statement_timestamp() - f.since AS age,
-         statement_timestamp() - w.beat_at AS silence,
-         w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
-         w.seen_n = w.beat_n
-           AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
-           AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
-    FROM found AS f LEFT JOIN unstuck.workers AS w ON w.worker_id = f.worker_id
+  SELECT f.*, w.worker_id IS NOT NULL AS registered, w.host, w.beat_at, w.silent, w.watched
+    FROM found AS f LEFT JOIN (
+           SELECT w.worker_id, w.host, w.beat_at,
+                  w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
+                  w.seen_n = w.beat_n
+                    AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
+                    AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
+             FROM unstuck.workers AS w OFFSET 0) AS w ON w.worker_id = f.worker_id
 ), judged AS (
   SELECT k.*,
          CASE WHEN (SELECT ignore_liveness FROM ask) THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask)
-                     THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
+                CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
                      WHEN k.registered THEN 'alive' END
-              WHEN k.worker_id IS NULL THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask) THEN 'timeout' END
+              WHEN k.worker_id IS NULL THEN CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN 'timeout' END
               WHEN NOT k.registered THEN 'worker_lost'
               WHEN NOT k.silent THEN 'alive'
               WHEN k.watched THEN 'worker_lost'
-              ELSE 'worker_suspect' END AS reason,
-         CASE WHEN k.worker_id IS NULL
-                THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM k.age)))
-              WHEN NOT k.registered
-                THEN format('worker %s is not registered; job claimed %s s ago',
-                            k.worker_id, trunc(extract(epoch FROM k.age)))
-              WHEN k.silent
-                THEN format('worker %s on %s silent for %s s; job claimed %s s ago', k.worker_id, k.host,
-                            trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age)))
-              ELSE format('worker %s on %s alive, its last beat %s s ago; job claimed %s s ago', k.worker_id, k.host,
-                          trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age))) END AS observed
-    FROM known AS k
+              ELSE 'worker_suspect' END AS reason
+    FROM known AS k OFFSET 0
 ), done AS (
   UPDATE unstuck.jobs AS j
      SET status = CASE WHEN v.poisoned THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
-         recoveries = j.recoveries + 1, last_error = v.observed,
+         recoveries = j.recoveries + 1, last_error = CASE WHEN v.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     WHEN NOT v.registered
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   v.worker_id, trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     ELSE format(CASE WHEN v.silent THEN 'worker %s on %s silent for %s s; job claimed %s s ago'
+                      ELSE 'worker %s on %s alive, its last beat %s s ago; job claimed %s s ago' END, v.worker_id, v.host,
+                 trunc(extract(epoch FROM statement_timestamp() - v.beat_at)),
+                 trunc(extract(epoch FROM statement_timestamp() - v.since))) END,
          run_at = CASE WHEN v.poisoned THEN j.run_at ELSE clock_timestamp() END,
          updated_at = clock_timestamp(),
          finished_at = CASE WHEN v.poisoned THEN clock_timestamp() END
@@ -263,8 +258,55 @@ WITH r AS MATERIALIZED (
    WHERE j.ctid = v.place AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
   RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT 'thumb''nails', 'unstuck.jobs', d.id, d.claim_id, d.worker_id, d.action, d.reason FROM done AS d
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT 'thumb''nails', 'unstuck.jobs', array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason
+)
+SELECT d.id, d.action, d.reason FROM done AS d;
+
+-- reset_free
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::bigint[], $2::text[]) AS r(id, token) ORDER BY 1
+), ask AS MATERIALIZED (
+  SELECT make_interval(secs => $3::float8) AS timeout, $4::bool AS ignore_liveness,
+         set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)
+), done AS (
+  UPDATE unstuck.jobs AS j
+     SET status = CASE WHEN j.recoveries >= $5::int THEN 'FAILED' ELSE 'PENDING' END, batch = NULL,
+         recoveries = j.recoveries + 1, last_error = CASE WHEN j.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - j.updated_at)))
+     WHEN NOT (j.worker_id IN (SELECT w.worker_id FROM unstuck.workers AS w))
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   j.worker_id, trunc(extract(epoch FROM statement_timestamp() - CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END)))
+     ELSE (SELECT CASE WHEN v.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     WHEN NOT v.registered
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   v.worker_id, trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     ELSE format(CASE WHEN v.silent THEN 'worker %s on %s silent for %s s; job claimed %s s ago'
+                      ELSE 'worker %s on %s alive, its last beat %s s ago; job claimed %s s ago' END, v.worker_id, v.host,
+                 trunc(extract(epoch FROM statement_timestamp() - v.beat_at)),
+                 trunc(extract(epoch FROM statement_timestamp() - v.since))) END
+             FROM (SELECT w.*, CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END AS since, true AS registered,
+                          w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent
+                     FROM unstuck.workers AS w WHERE w.worker_id = j.worker_id) AS v) END,
+         run_at = CASE WHEN j.recoveries >= $5::int THEN j.run_at ELSE clock_timestamp() END,
+         updated_at = clock_timestamp(),
+         finished_at = CASE WHEN j.recoveries >= $5::int THEN clock_timestamp() END
+    FROM r
+   WHERE j.id = ANY (ARRAY[r.id])
+     AND CASE WHEN j.queue = 'thumb''nails' AND j.xmin::text = r.token AND j.status = 'PROCESSING' AND (j.xmax = '0' OR j.xmax = j.xmin)
+              THEN CASE WHEN (SELECT ignore_liveness FROM ask) OR j.worker_id IS NULL
+                        THEN CASE WHEN j.worker_id IS NULL THEN j.updated_at ELSE coalesce(j.claimed_at, j.updated_at) END < statement_timestamp() - (SELECT timeout FROM ask)
+                        ELSE NOT (j.worker_id IN (SELECT w.worker_id FROM unstuck.workers AS w)) END END
+  RETURNING j.id::text AS id, j.claim_id, j.worker_id, CASE j.status WHEN 'FAILED' THEN 'fail' ELSE 'reset' END AS action,
+            CASE WHEN j.worker_id IS NULL THEN 'timeout'
+                 WHEN NOT (SELECT ignore_liveness FROM ask) THEN 'worker_lost'
+                 WHEN (j.worker_id IN (SELECT w.worker_id FROM unstuck.workers AS w)) THEN 'forced' ELSE 'timeout' END AS reason
+), entered AS (
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT 'thumb''nails', 'unstuck.jobs', array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 

@@ -3,9 +3,10 @@ WITH picked_1 AS MATERIALIZED (
   SELECT '{}'::bigint[] || ARRAY(
            SELECT t."id" FROM "public"."videos" AS t
             WHERE t."analysis_status" = 'METADATA_EXTRACTED'
-              AND (SELECT k.not_before FROM unstuck.claims AS k
-                    WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL
+              AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = 'public.videos' AND k.not_before IS NOT NULL)
+                       THEN (SELECT k.not_before FROM unstuck.claims AS k
+                              WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
+                                AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) END IS NULL
               AND (deleted_at IS NULL -- live ones
               )
             ORDER BY priority DESC, id
@@ -16,9 +17,10 @@ WITH picked_1 AS MATERIALIZED (
   SELECT (SELECT ids FROM picked_1) || ARRAY(
            SELECT t."id" FROM "public"."videos" AS t
             WHERE t."analysis_status" = 'METADATA_EXTRACTING'
-              AND (SELECT k.not_before FROM unstuck.claims AS k
-                    WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
-                      AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) IS NULL
+              AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = 'public.videos' AND k.not_before IS NOT NULL)
+                       THEN (SELECT k.not_before FROM unstuck.claims AS k
+                              WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
+                                AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) END IS NULL
               AND (deleted_at IS NULL -- live ones
               )
             ORDER BY priority DESC, id
@@ -26,7 +28,8 @@ WITH picked_1 AS MATERIALIZED (
             LIMIT $1::int - cardinality((SELECT ids FROM picked_1))
             FOR NO KEY UPDATE SKIP LOCKED) AS ids
 ), me AS MATERIALIZED (
-  SELECT w.worker_id FROM unstuck.workers AS w
+  SELECT w.worker_id, CASE WHEN (SELECT cardinality(ids) FROM picked_2) >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM unstuck.workers AS w
    WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM picked_2) > 0
    FOR KEY SHARE
 ), claimed AS (
@@ -35,20 +38,23 @@ WITH picked_1 AS MATERIALIZED (
    WHERE t."id" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
   RETURNING p.place, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload, t.ctid AS lies
 ), noted AS (
-  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at)
-  SELECT 'public.videos', c.id, 'videos', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp()
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
+  SELECT 'public.videos', c.id, 'videos', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp(), (SELECT m.batch FROM me AS m)
     FROM claimed AS c
   ON CONFLICT (source, job_id) DO UPDATE
-     SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE',
+     SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE', batch = EXCLUDED.batch,
          attempts = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 1 ELSE k.attempts + 1 END,
          failures = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.failures END,
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
   RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
+), listed AS (
+  INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
+  SELECT 'public.videos', m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
 )
 SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
-       NULL::bigint AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
+       CASE WHEN c.place = 1 THEN (SELECT m.batch FROM me AS m) END AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
        c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
@@ -198,6 +204,9 @@ SELECT 'videos', 'public.videos', r.id, r.claim_id, $3::uuid, r.reason, coalesce
   FROM unnest($1::text[], $2::bigint[], $4::text[], $5::bytea[]) AS r(id, claim_id, reason, raw)
 ON CONFLICT DO NOTHING;
 
+-- forget
+DELETE FROM unstuck.claim_batches AS b WHERE b.worker_id = $1::uuid AND b.source = 'public.videos' AND b.batch = ANY ($2::bigint[]);
+
 -- release
 WITH r AS MATERIALIZED (
   SELECT u.id::bigint AS key, u.* FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS u(id, claim_id, started)
@@ -230,8 +239,8 @@ RETURNING s.id;
 
 -- release_all
 WITH held AS MATERIALIZED (
-  SELECT k.job_id::bigint AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = 'public.videos' AND k.queue = 'videos' THEN true END
+  SELECT k.job_id::bigint AS key, k.job_id AS id, k.claim_id FROM unstuck.active_claims AS k
+   WHERE k.worker_id = $1::uuid AND CASE WHEN k.source = 'public.videos' AND k.queue = 'videos' THEN true END
    ORDER BY 1
 ), locked AS MATERIALIZED (
   SELECT h.key, h.id
@@ -404,8 +413,8 @@ SELECT CASE WHEN t."analysis_status" = 'PROCESSING' THEN 'PROCESSING' WHEN t."an
 
 -- held
 WITH held AS MATERIALIZED (
-  SELECT k.job_id::bigint AS key, k.job_id AS id, k.claim_id FROM unstuck.claims AS k
-   WHERE k.worker_id = $1::uuid AND k.state = 'ACTIVE' AND CASE WHEN k.source = 'public.videos' AND k.queue = 'videos' THEN true END
+  SELECT k.job_id::bigint AS key, k.job_id AS id, k.claim_id FROM unstuck.active_claims AS k
+   WHERE k.worker_id = $1::uuid AND CASE WHEN k.source = 'public.videos' AND k.queue = 'videos' THEN true END
    ORDER BY 1
 )
 SELECT h.id, h.claim_id FROM held AS h
@@ -428,45 +437,46 @@ WITH ask AS (
           LIMIT 1) AS c ON true
    WHERE t."analysis_status" = 'PROCESSING'
 ), known AS (
-  SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
-         statement_timestamp() - f.since AS age,
-         statement_timestamp() - w.beat_at AS silence,
-         w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
-         w.seen_n = w.beat_n
-           AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
-           AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
-    FROM found AS f LEFT JOIN unstuck.workers AS w ON w.worker_id = f.worker_id
+  SELECT f.*, w.worker_id IS NOT NULL AS registered, w.host, w.beat_at, w.silent, w.watched
+    FROM found AS f LEFT JOIN (
+           SELECT w.worker_id, w.host, w.beat_at,
+                  w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
+                  w.seen_n = w.beat_n
+                    AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
+                    AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
+             FROM unstuck.workers AS w OFFSET 0) AS w ON w.worker_id = f.worker_id
 ), judged AS (
   SELECT k.*,
          CASE WHEN (SELECT ignore_liveness FROM ask) THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask)
-                     THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
+                CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
                      WHEN k.registered THEN 'alive' END
-              WHEN k.worker_id IS NULL THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask) THEN 'timeout' END
+              WHEN k.worker_id IS NULL THEN CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN 'timeout' END
               WHEN NOT k.registered THEN 'worker_lost'
               WHEN NOT k.silent THEN 'alive'
               WHEN k.watched THEN 'worker_lost'
-              ELSE 'worker_suspect' END AS reason,
-         CASE WHEN k.worker_id IS NULL
-                THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM k.age)))
-              WHEN NOT k.registered
-                THEN format('worker %s is not registered; job claimed %s s ago',
-                            k.worker_id, trunc(extract(epoch FROM k.age)))
-              WHEN k.silent
-                THEN format('worker %s on %s silent for %s s; job claimed %s s ago', k.worker_id, k.host,
-                            trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age)))
-              ELSE format('worker %s on %s alive, its last beat %s s ago; job claimed %s s ago', k.worker_id, k.host,
-                          trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age))) END AS observed
-    FROM known AS k
+              ELSE 'worker_suspect' END AS reason
+    FROM known AS k OFFSET 0
+), ranked AS (
+  SELECT v.*, row_number() OVER (ORDER BY v.since, v.id COLLATE "C" ROWS UNBOUNDED PRECEDING) <= 1000 AS shown
+    FROM judged AS v
+   WHERE v.reason IS NOT NULL AND (v.reason <> 'alive' OR $3::bool)
 )
-SELECT v.id, v.token, to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
-       trunc(extract(epoch FROM v.age))::bigint AS age_s, v.worker_id::text AS worker, v.reason,
+SELECT v.id, v.token, CASE WHEN v.shown THEN to_char(v.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END AS since,
+       CASE WHEN v.shown THEN trunc(extract(epoch FROM statement_timestamp() - v.since))::bigint END AS age_s,
+       CASE WHEN v.shown THEN v.worker_id::text END AS worker, v.reason,
        CASE WHEN v.reason = 'alive' THEN 'none' WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action,
-       v.show::text AS show, v.observed
-  FROM judged AS v
- WHERE v.reason IS NOT NULL AND (v.reason <> 'alive' OR $3::bool)
- ORDER BY v.age DESC NULLS LAST, v.id
+       CASE WHEN v.shown THEN v.show::text END AS show,
+       CASE WHEN v.shown THEN CASE WHEN v.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     WHEN NOT v.registered
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   v.worker_id, trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     ELSE format(CASE WHEN v.silent THEN 'worker %s on %s silent for %s s; job claimed %s s ago'
+                      ELSE 'worker %s on %s alive, its last beat %s s ago; job claimed %s s ago' END, v.worker_id, v.host,
+                 trunc(extract(epoch FROM statement_timestamp() - v.beat_at)),
+                 trunc(extract(epoch FROM statement_timestamp() - v.since))) END END AS observed
+  FROM ranked AS v
+ ORDER BY v.since, v.id COLLATE "C"
  LIMIT $4::int OFFSET $5::int;
 
 -- reset
@@ -494,43 +504,40 @@ WITH r AS MATERIALIZED (
           WHERE k.source = 'public.videos' AND k.job_id = t."id"::text
           LIMIT 1) AS c ON true
 ), known AS (
-  SELECT f.*, w.host, w.worker_id IS NOT NULL AS registered,
-         statement_timestamp() - f.since AS age,
-         statement_timestamp() - w.beat_at AS silence,
-         w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
-         w.seen_n = w.beat_n
-           AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
-           AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
-    FROM found AS f LEFT JOIN unstuck.workers AS w ON w.worker_id = f.worker_id
+  SELECT f.*, w.worker_id IS NOT NULL AS registered, w.host, w.beat_at, w.silent, w.watched
+    FROM found AS f LEFT JOIN (
+           SELECT w.worker_id, w.host, w.beat_at,
+                  w.beat_at < statement_timestamp() - make_interval(secs => w.timeout_s) AS silent,
+                  w.seen_n = w.beat_n
+                    AND w.seen_at < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s)
+                    AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => 2 * w.heartbeat_s) AS watched
+             FROM unstuck.workers AS w OFFSET 0) AS w ON w.worker_id = f.worker_id
 ), judged AS (
   SELECT k.*,
          CASE WHEN (SELECT ignore_liveness FROM ask) THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask)
-                     THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
+                CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN CASE WHEN k.registered THEN 'forced' ELSE 'timeout' END
                      WHEN k.registered THEN 'alive' END
-              WHEN k.worker_id IS NULL THEN
-                CASE WHEN k.age > (SELECT timeout FROM ask) THEN 'timeout' END
+              WHEN k.worker_id IS NULL THEN CASE WHEN k.since < statement_timestamp() - (SELECT timeout FROM ask) THEN 'timeout' END
               WHEN NOT k.registered THEN 'worker_lost'
               WHEN NOT k.silent THEN 'alive'
               WHEN k.watched THEN 'worker_lost'
-              ELSE 'worker_suspect' END AS reason,
-         CASE WHEN k.worker_id IS NULL
-                THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM k.age)))
-              WHEN NOT k.registered
-                THEN format('worker %s is not registered; job claimed %s s ago',
-                            k.worker_id, trunc(extract(epoch FROM k.age)))
-              WHEN k.silent
-                THEN format('worker %s on %s silent for %s s; job claimed %s s ago', k.worker_id, k.host,
-                            trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age)))
-              ELSE format('worker %s on %s alive, its last beat %s s ago; job claimed %s s ago', k.worker_id, k.host,
-                          trunc(extract(epoch FROM k.silence)), trunc(extract(epoch FROM k.age))) END AS observed
-    FROM known AS k
+              ELSE 'worker_suspect' END AS reason
+    FROM known AS k OFFSET 0
 ), done AS (
   UPDATE "public"."videos" AS t
      SET "analysis_status" = CASE WHEN v.poisoned THEN 'ANALYSIS_FAILED'::text ELSE 'METADATA_EXTRACTING'::text END, "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM judged AS v
    WHERE t."id" = ANY (ARRAY[v.key]) AND (v.reason IN ('timeout', 'forced') OR v.reason = 'worker_lost' AND NOT v.registered)
-  RETURNING v.id, v.claim_id, v.worker_id, CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, v.observed
+  RETURNING v.id, CASE WHEN v.worker_id IS NOT NULL THEN v.claim_id END AS claim_id, v.worker_id,
+            CASE WHEN v.poisoned THEN 'fail' ELSE 'reset' END AS action, v.reason, CASE WHEN v.worker_id IS NULL
+       THEN format('no worker known; untouched for %s s', trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     WHEN NOT v.registered
+       THEN format('worker %s is not registered; job claimed %s s ago',
+                   v.worker_id, trunc(extract(epoch FROM statement_timestamp() - v.since)))
+     ELSE format(CASE WHEN v.silent THEN 'worker %s on %s silent for %s s; job claimed %s s ago'
+                      ELSE 'worker %s on %s alive, its last beat %s s ago; job claimed %s s ago' END, v.worker_id, v.host,
+                 trunc(extract(epoch FROM statement_timestamp() - v.beat_at)),
+                 trunc(extract(epoch FROM statement_timestamp() - v.since))) END AS observed
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, state, recoveries, row_token, last_error, ended_at)
   SELECT 'public.videos', d.id, 'videos', nextval('unstuck.claim_seq'), CASE d.action WHEN 'fail' THEN 'DEAD' ELSE 'RECOVERED' END,
@@ -546,9 +553,9 @@ WITH r AS MATERIALIZED (
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, last_error = EXCLUDED.last_error, ended_at = EXCLUDED.ended_at, not_before = NULL
 ), entered AS (
-  INSERT INTO unstuck.recoveries (queue, source, job_id, claim_id, worker_id, action, reason)
-  SELECT 'videos', 'public.videos', d.id, CASE WHEN d.worker_id IS NOT NULL THEN d.claim_id END, d.worker_id, d.action, d.reason
-    FROM done AS d
+  INSERT INTO unstuck.ledger (queue, source, job_ids, claim_ids, worker_id, action, reason)
+  SELECT 'videos', 'public.videos', array_agg(d.id), array_agg(d.claim_id), d.worker_id, d.action, d.reason
+    FROM done AS d GROUP BY d.worker_id, d.action, d.reason
 )
 SELECT d.id, d.action, d.reason FROM done AS d;
 
