@@ -24,7 +24,7 @@ struct spool_out {
 	int fd;
 	char head[SPOOL_HEAD];	/* what it begins with */
 	off_t start;		/* where the output begins */
-	off_t size;		/* of the file when the last one had it no more */
+	off_t size;		/* of the file, once nobody prints into it */
 	int64_t claim_id;
 	bool attended;
 	bool over;		/* nobody prints into it any more, and we hold its lock alone */
@@ -114,7 +114,7 @@ static struct spool_out *out_new(struct spool_outs *p, struct error *err)
 	o->number = p->next_number++;
 	o->dir_serial = p->dir_serial;
 	out_name(o, name);
-	o->fd = openat(p->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	o->fd = openat(p->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOATIME | O_CLOEXEC, 0600);
 	if (o->fd < 0) {
 		error_set(err, ERR_SYS, "spool: cannot create %s: %s", name, strerror(errno));
 		free(o);
@@ -156,11 +156,36 @@ static int write_head(struct spool_out *o, const struct spool_record *r, uint32_
 	return err->kind == ERR_NONE ? 0 : -1;
 }
 
-/* Nobody else can get a lock that is not free any more: so it is kept until the next one is to have it. */
+/*
+ * A handler that opens its stdout by name (> /dev/stdout) may cut the file to nothing. Then the head is
+ * gone with what it printed before, and all that is there is its output.
+ */
+static off_t start_of(const struct spool_out *o)
+{
+	char head[SPOOL_HEAD];
+
+	return pread(o->fd, head, sizeof head, 0) == (ssize_t)sizeof head && memcmp(head, o->head, sizeof head) == 0 ? o->start : 0;
+}
+
+static off_t size_of(const struct spool_out *o)
+{
+	struct stat st;
+
+	return fstat(o->fd, &st) == 0 ? st.st_size : 0;
+}
+
+/*
+ * Whether nobody prints into it any more: then it is looked at once more, for good. The lock is kept until the next one is
+ * to have it: who was left behind cannot come by one now.
+ */
 static bool is_over(struct spool_out *o)
 {
-	o->over = o->over || flock(o->fd, LOCK_EX | LOCK_NB) == 0;
-	return o->over;
+	if (o->over || flock(o->fd, LOCK_EX | LOCK_NB) < 0)
+		return o->over;
+	o->over = true;
+	o->start = start_of(o);
+	o->size = size_of(o);
+	return true;
 }
 
 /* A description that is not ours: locked for as long as anybody has it. */
@@ -212,17 +237,6 @@ int spool_outs_note(const struct spool_outs *p, const struct spool_out *o, struc
 	return out->fd >= 0 ? 0 : -1;
 }
 
-/*
- * A handler that opens its stdout by name (> /dev/stdout) may cut the file to nothing. Then the head is
- * gone with what it printed before, and all that is there is its output.
- */
-static off_t start_of(const struct spool_out *o)
-{
-	char head[SPOOL_HEAD];
-
-	return pread(o->fd, head, sizeof head, 0) == (ssize_t)sizeof head && memcmp(head, o->head, sizeof head) == 0 ? o->start : 0;
-}
-
 static bool take_name_off(struct spool_out *o)
 {
 	static const char none[SPOOL_MAGIC_LEN];
@@ -234,16 +248,11 @@ static bool take_name_off(struct spool_out *o)
 /* What it holds is worth nothing any more. The name of one that nobody printed into can wait: most often the next job is near. */
 static bool make_free(struct spool_out *o)
 {
-	struct stat st;
-
-	if (fstat(o->fd, &st) < 0)
-		return false;
-	o->size = st.st_size;
 	o->named = true;
-	if (st.st_size == o->start && start_of(o) == o->start && !o->attended)
+	if (o->size == o->start && o->start != 0 && !o->attended)
 		return true;
-	if (st.st_size > o->start && ftruncate(o->fd, o->start) == 0)
-		o->size = o->start;
+	if (o->size > SPOOL_OUTPUT_UNIT && ftruncate(o->fd, SPOOL_OUTPUT_UNIT) == 0)
+		o->size = SPOOL_OUTPUT_UNIT;
 	return take_name_off(o);
 }
 
@@ -275,17 +284,16 @@ void spool_outs_tidy(struct spool_outs *p)
 
 uint64_t spool_out_size(const struct spool_out *o)
 {
-	off_t start = start_of(o);
-	struct stat st;
+	off_t start = o->over ? o->start : start_of(o), size = o->over ? o->size : size_of(o);
 
-	return fstat(o->fd, &st) == 0 && st.st_size > start ? (uint64_t)(st.st_size - start) : 0;
+	return size > start ? (uint64_t)(size - start) : 0;
 }
 
 int spool_out_read(const struct spool_out *o, struct buf *into, uint64_t most, struct error *err)
 {
 	uint64_t size = spool_out_size(o);
 
-	return spool_read_bytes(into, o->fd, (uint64_t)start_of(o), size < most ? size : most, err);
+	return spool_read_bytes(into, o->fd, (uint64_t)(o->over ? o->start : start_of(o)), size < most ? size : most, err);
 }
 
 bool spool_out_held(struct spool_out *o)

@@ -326,7 +326,7 @@ static void start_next(struct spool_log *l, usec_t now)
 	if (l->batch.len > 0) {
 		if (now >= l->try_at) {
 			start(l, next_target(l), &l->batch);
-			l->next_at = now + l->pace;
+			l->next_at = now == USEC_NEVER ? 0 : now + l->pace;
 		}
 	} else if (l->gathered.len > 0) {
 		;	/* soon */

@@ -20,7 +20,7 @@
 
 #define OUTAGE_AFTER (1 * SEC)		/* the database takes results within this, or they go to the disk as well */
 #define LOOK_EVERY (250 * MSEC)		/* for those that wait */
-#define SEAL_PACE (5 * MSEC)		/* between syncs, while there is work ahead */
+#define SEAL_PACE (10 * MSEC)		/* between syncs, while there is work ahead */
 #define CHECK_EVERY (1 * SEC)		/* the directory and its room */
 #define OPEN_PAUSE (10 * SEC)		/* between tries to have a spool after all */
 #define RESERVE_LEAST ((uint64_t)4 << 20)
@@ -113,6 +113,13 @@ static void out_done(const struct keep *k, struct job *j)
 	if (j->file != NULL)
 		spool_out_done(k->spool, j->file);
 	j->file = NULL;
+}
+
+/* One that is attended holds the note of its end, which counts when we die before the seal. */
+void keep_out_empty(struct worker *w, struct job *j)
+{
+	if (j->queue->set->on_worker_death != DEATH_FINISH)
+		out_done(w->keep, j);
 }
 
 /* ---- what is held back ---- */
