@@ -26,7 +26,7 @@
 #define PAUSE (100 * MSEC)		/* after a refusal that may pass; doubles */
 #define PAUSE_MAX (10 * SEC)
 #define NOT_EVERY_ROW "22012"		/* complete_all: a row was not stored */
-#define GATHER (25 * MSEC)		/* at most, and only while there is work ahead */
+#define GATHER (50 * MSEC)		/* at most, and only while there is work ahead */
 
 enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
 
