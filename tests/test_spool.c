@@ -17,6 +17,7 @@
 #include "spool.h"
 #include "spool_dir.h"
 #include "spool_read.h"
+#include "spool_walk.h"
 #include "story.h"
 
 #define W "11111111-1111-4111-8111-111111111111"
@@ -1015,10 +1016,13 @@ START_TEST(an_output_file_is_used_again_and_keeps_nothing)
 	struct spool *s = must_open();
 	struct error err = ERROR_INIT;
 	struct buf text = BUF_INIT;
+	char key[SPOOL_OUTPUT_UNIT + 1] = "";
 	struct found *f;
+	off_t bytes;
 
+	memset(key, 'k', sizeof key - 1);	/* its head takes two units */
 	for (int i = 0; i < 1000; i++) {
-		struct spool_record r = record_of(i % 2 == 0 ? "a job with a long name" : "1", "");
+		struct spool_record r = record_of(i % 4 == 0 ? key : i % 2 == 0 ? "a job with a long name" : "1", "");
 		const char *printed = i % 3 == 0 ? "a long line of output\n" : i % 3 == 1 ? "1" : "";
 		int fd;
 		struct spool_out *o = spool_out_open(s, &r, &fd, &err);
@@ -1033,8 +1037,10 @@ START_TEST(an_output_file_is_used_again_and_keeps_nothing)
 		ck_assert_int_eq(spool_out_read(o, &text, UINT64_MAX, &err), 0);
 		ck_assert_str_eq(buf_text(&text), printed);
 		spool_out_done(s, o);
+		bytes = 0;
+		ck_assert_uint_eq(files_in(instance_path(s), &bytes), 2);	/* lock and one output file */
+		ck_assert_int_le(bytes, *printed != '\0' ? SPOOL_OUTPUT_UNIT : 2 * SPOOL_OUTPUT_UNIT);
 	}
-	ck_assert_uint_eq(files_in(instance_path(s), NULL), 2);	/* lock and one output file */
 	f = find_all(test_path("spool"));
 	ck_assert_uint_eq(f->outputs + f->damages, 0);
 	ck_assert_uint_eq(spool_close(s), 0);
@@ -1078,6 +1084,22 @@ START_TEST(a_file_that_nothing_was_printed_into_is_named_until_the_next_look)
 }
 END_TEST
 
+static void count_damage(void *arg, const struct spool_entry *e)
+{
+	size_t *n = arg;
+
+	*n += e->state == SPOOL_DAMAGED;
+}
+
+static size_t listed_as_damaged(void)
+{
+	struct error err = ERROR_INIT;
+	size_t n = 0;
+
+	ck_assert_int_eq(spool_walk(test_path("spool"), count_damage, &n, &err), 0);
+	return n;
+}
+
 /* What a shell's > /dev/stdout does: the file is opened anew and cut to nothing, our head too. */
 START_TEST(a_handler_may_cut_its_stdout_to_nothing)
 {
@@ -1099,6 +1121,7 @@ START_TEST(a_handler_may_cut_its_stdout_to_nothing)
 		ck_assert_int_ge(again, 0);
 		ck_assert_int_eq(write(again, printed, len), (ssize_t)len);
 		close(again);
+		ck_assert_uint_eq(listed_as_damaged(), 0);
 		ck_assert_uint_eq(spool_out_size(o), len);
 		close(fd);
 		ck_assert(!spool_out_held(o));
