@@ -207,6 +207,16 @@ static const char *all_jobs(void)
 	return text;
 }
 
+/* Output files that still say whose they are. */
+static size_t outputs_named(void)
+{
+	struct found *f = find_all(test_path("spool"));
+
+	buf_release(&f->jobs);
+	buf_release(&f->output);
+	return f->outputs;
+}
+
 static size_t files_in(const char *path, off_t *bytes)
 {
 	DIR *d = opendir(path);
@@ -1069,14 +1079,15 @@ START_TEST(a_file_that_nothing_was_printed_into_is_named_until_the_next_look)
 		ck_assert_int_eq(write(fd, cases[i].printed, strlen(cases[i].printed)), (ssize_t)strlen(cases[i].printed));
 		close(fd);
 		spool_out_done(s, o);
-		ck_assert_uint_eq(find_all(test_path("spool"))->outputs, cases[i].outputs);
+		ck_assert_uint_eq(outputs_named(), cases[i].outputs);
 		spool_check(s);
-		ck_assert_uint_eq(find_all(test_path("spool"))->outputs, 0);
+		ck_assert_uint_eq(outputs_named(), 0);
 		o = spool_out_open(s, &next, &fd, &err);
 		f = find_all(test_path("spool"));
 		ck_assert_uint_eq(f->outputs, 1);
 		ck_assert_str_eq(f->output_job, "2");
 		ck_assert_uint_eq(f->output.len, 0);
+		buf_release(&f->output);
 		close(fd);
 		spool_out_done(s, o);
 		ck_assert_uint_eq(spool_close(s), 0);
@@ -1134,7 +1145,7 @@ START_TEST(a_handler_may_cut_its_stdout_to_nothing)
 		ck_assert_uint_eq(files_in(instance_path(s), NULL), 2);		/* it is used again */
 	}
 	spool_check(s);
-	ck_assert_uint_eq(find_all(test_path("spool"))->outputs, 0);
+	ck_assert_uint_eq(outputs_named(), 0);
 	ck_assert_uint_eq(spool_close(s), 0);
 	buf_release(&text);
 }
@@ -1149,6 +1160,7 @@ START_TEST(the_end_of_an_output_counts_when_all_of_it_is_there)
 	struct spool_note note;
 	char end[SPOOL_HEAD];
 	struct spool_out *o;
+	struct found *f;
 	int fd;
 
 	r.attended = true;
@@ -1158,7 +1170,9 @@ START_TEST(the_end_of_an_output_counts_when_all_of_it_is_there)
 	for (uint64_t printed = 3; printed <= 5; printed++) {
 		spool_encode_end(end, note.claim_id, 0, printed, note.seed);
 		ck_assert_int_eq(pwrite(note.fd, end, sizeof end, (off_t)note.at), (ssize_t)sizeof end);
-		ck_assert(find_all(test_path("spool"))->ended == (printed <= 4));
+		f = find_all(test_path("spool"));
+		ck_assert(f->ended == (printed <= 4));
+		buf_release(&f->output);
 	}
 	close(note.fd);
 	close(fd);
