@@ -220,6 +220,11 @@ usec_t spool_advance(struct spool *s, usec_t now)
 	return next;
 }
 
+void spool_set_pace(struct spool *s, usec_t pace)
+{
+	spool_log_set_pace(s->log, pace);
+}
+
 int spool_fd(const struct spool *s)
 {
 	return spool_log_fd(s->log);
@@ -311,6 +316,7 @@ void spool_check(struct spool *s)
 	if (is_in_place(s)) {
 		s->gone = false;
 		look_at_room(s);
+		spool_outs_tidy(s->outs);
 	} else {
 		restore_directory(s);
 	}

@@ -70,6 +70,8 @@ uint64_t spool_seal(struct spool *s, const struct spool_record *r);
 void spool_done(struct spool *s, uint64_t entry);
 /* Take what has ended, start what can be. When to call again at the latest; and when spool_fd() is readable. */
 usec_t spool_advance(struct spool *s, usec_t now);
+/* Nobody waits for a seal just now: one sync in that time is enough. 0, as it is at first: one follows the other. */
+void spool_set_pace(struct spool *s, usec_t pace);
 int spool_fd(const struct spool *s);
 /* Without a loop: wait until all that was gathered is sealed. -1 after a try that failed. */
 int spool_flush(struct spool *s, struct error *err);
@@ -108,7 +110,7 @@ int spool_out_note(struct spool *s, const struct spool_out *o, struct spool_note
 uint64_t spool_out_size(const struct spool_out *o);	/* bytes printed so far */
 int spool_out_read(const struct spool_out *o, struct buf *into, uint64_t most, struct error *err);	/* the first, appended */
 /* A process still has it as its stdout: a child, or a grandchild that it left. */
-bool spool_out_held(const struct spool_out *o);
+bool spool_out_held(struct spool_out *o);
 /* Its job's entry is sealed or stored, or nothing was worth keeping: the file is free. */
 void spool_out_done(struct spool *s, struct spool_out *o);
 

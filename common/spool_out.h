@@ -22,5 +22,6 @@ void spool_outs_move(struct spool_outs *p, int dir);	/* the directory is another
 struct spool_out *spool_outs_take(struct spool_outs *p, const struct spool_record *r, int *fd, struct error *err);
 int spool_outs_note(const struct spool_outs *p, const struct spool_out *o, struct spool_note *out, struct error *err);
 void spool_outs_give(struct spool_outs *p, struct spool_out *o);
+void spool_outs_tidy(struct spool_outs *p);		/* now and then: takes off what files that are free still say */
 
 #endif

@@ -106,7 +106,7 @@ static int skip_garbage(struct scan *s)
 	return 0;
 }
 
-/* What the room behind the head says of the end. */
+/* What the room behind the head says of the end. It counts only when all is there that was printed until then: a power cut may lose some. */
 static void read_end(struct scan *s, struct spool_record *r, uint64_t at)
 {
 	char head[SPOOL_HEAD];
@@ -115,7 +115,7 @@ static void read_end(struct scan *s, struct spool_record *r, uint64_t at)
 
 	if (s->size < at + SPOOL_HEAD || read_at(s, head, sizeof head, at) < 0
 	    || spool_decode_head(head, s->seed, &end, &texts, &printed) != SPOOL_HEAD_OK
-	    || end.kind != SPOOL_END || end.claim_id != r->claim_id)
+	    || end.kind != SPOOL_END || end.claim_id != r->claim_id || printed > s->size - at - SPOOL_HEAD)
 		return;
 	r->ended = true;
 	r->status = (int)end.attempt;

@@ -53,19 +53,29 @@ static void add_text(struct buf *out, const char *text)
 	buf_addc(out, '\0');
 }
 
+/* The heads of a file's outputs are alike in length, as a rule: so it need not be cut where nobody printed anything. */
+static void add_filler(struct buf *out, size_t len)
+{
+	static const char filler[SPOOL_OUTPUT_UNIT] = { [0 ... SPOOL_OUTPUT_UNIT - 1] = ' ' };
+
+	buf_add(out, filler, (SPOOL_OUTPUT_UNIT - len % SPOOL_OUTPUT_UNIT) % SPOOL_OUTPUT_UNIT);
+}
+
 void spool_encode(struct buf *out, const struct spool_record *r, uint32_t seed)
 {
 	size_t start = out->len, texts;
 	char head[SPOOL_HEAD] = SPOOL_MAGIC;
 
 	assert(r->bytes_len <= SPOOL_BYTES_MAX);
-	buf_reserve(out, SPOOL_HEAD + r->bytes_len + 256);
+	buf_reserve(out, SPOOL_HEAD + r->bytes_len + SPOOL_OUTPUT_UNIT);
 	buf_add(out, head, SPOOL_HEAD);
 	add_text(out, r->source);
 	add_text(out, r->queue);
 	add_text(out, r->job_id);
 	add_text(out, r->worker_id);
 	add_text(out, r->error);
+	if (r->kind == SPOOL_OUTPUT && r->reason == NULL)
+		add_filler(out, out->len - start + 1 + (r->attended ? SPOOL_HEAD : 0));
 	add_text(out, r->reason);
 	texts = out->len - start - SPOOL_HEAD;
 	if (r->bytes_len > 0)

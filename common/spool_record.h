@@ -23,7 +23,8 @@
  *       64        texts: source, queue, job id, worker id, error, reason, each ended by NUL
  *                 bytes
  *
- * Behind the head of an output that is attended there is room for one head more, an END, and then the output.
+ * Behind the head of an output that is attended there is room for one head more, an END, and then the output. An output
+ * begins at a multiple of SPOOL_OUTPUT_UNIT: spaces where the reason would be, and no flag for one, fill up what is before it.
  *
  * Numbers are little-endian. Pure: no files here (spool.c writes, spool_read.c reads).
  */
@@ -38,6 +39,7 @@
 
 #define SPOOL_HEAD 64
 #define SPOOL_VERSION 1
+#define SPOOL_OUTPUT_UNIT 256
 #define SPOOL_TEXTS_MAX ((size_t)1 << 20)
 #define SPOOL_BYTES_MAX ((size_t)256 << 20)	/* the largest max_result fits */
 #define SPOOL_MAGIC "\x89UNSTK\r\n"

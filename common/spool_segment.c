@@ -47,6 +47,7 @@ struct spool_log {
 	struct segment *target;		/* of the order under way */
 	unsigned failures;		/* of this batch, in a row */
 	usec_t try_at;
+	usec_t pace, next_at;		/* the next batch is not begun before */
 	struct segments used, unused;	/* CURRENT last; FREE */
 	size_t unused_len;
 	unsigned next_number;
@@ -320,10 +321,15 @@ static void start_next(struct spool_log *l, usec_t now)
 	static const struct buf nothing = BUF_INIT;
 
 	sort_out(l);
-	fill_batch(l);
+	if (now >= l->next_at)
+		fill_batch(l);
 	if (l->batch.len > 0) {
-		if (now >= l->try_at)
+		if (now >= l->try_at) {
 			start(l, next_target(l), &l->batch);
+			l->next_at = now == USEC_NEVER ? 0 : now + l->pace;
+		}
+	} else if (l->gathered.len > 0) {
+		;	/* soon */
 	} else if ((g = to_be_emptied(l)) != NULL) {
 		start(l, g, &nothing);
 	}
@@ -334,7 +340,16 @@ usec_t spool_log_advance(struct spool_log *l, usec_t now)
 	take_ended(l, now, false);
 	if (!spool_sync_busy(l->sync))
 		start_next(l, now);
-	return !spool_sync_busy(l->sync) && l->batch.len > 0 ? l->try_at : USEC_NEVER;
+	if (spool_sync_busy(l->sync))
+		return USEC_NEVER;	/* its end is heard of */
+	return l->batch.len > 0 ? l->try_at : l->gathered.len > 0 ? l->next_at : USEC_NEVER;
+}
+
+void spool_log_set_pace(struct spool_log *l, usec_t pace)
+{
+	if (pace < l->pace)
+		l->next_at = 0;
+	l->pace = pace;
 }
 
 bool spool_log_step(struct spool_log *l)

@@ -32,6 +32,8 @@ void spool_log_clear(struct spool_log *l);
 uint64_t spool_log_add(struct spool_log *l, const struct spool_record *r);
 void spool_log_done(struct spool_log *l, uint64_t entry);
 usec_t spool_log_advance(struct spool_log *l, usec_t now);
+/* A batch is begun this long after the last one at the earliest; 0, and in spool_log_step(): as soon as that has ended. */
+void spool_log_set_pace(struct spool_log *l, usec_t pace);
 /* One try, waited for. false: it failed, or there was nothing to do. */
 bool spool_log_step(struct spool_log *l);
 void spool_log_retry_now(struct spool_log *l);

@@ -52,7 +52,8 @@ static void on_damage(void *arg, const struct spool_damage *d)
 {
 	struct walk *w = arg;
 
-	if (!w->at.alive || !d->torn)		/* a living process is just writing there */
+	/* A living process is just writing there; and a handler may have cut the head off its stdout, which loses nothing yet. */
+	if (!w->at.alive || (!d->torn && strncmp(w->at.file, "out.", 4) != 0))
 		tell(w, SPOOL_DAMAGED, NULL, d->bytes, d->what);
 }
 

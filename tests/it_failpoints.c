@@ -153,6 +153,20 @@ START_TEST(a_worker_killed_at_any_step_loses_and_doubles_nothing)
 }
 END_TEST
 
+/* A file that nothing was printed into is let go at the end of its job, but not one that holds the note of that end. */
+START_TEST(a_noted_end_counts_until_the_result_is_sealed)
+{
+	struct testdb *db = must_have_db();
+	struct proc_options killed = { .env = WORDS(fail_at(FAIL_before_seal, "abort")) };
+
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	settings(db, "[queue mail]\non_worker_death = finish\nhandler = true\n");
+	must_exit(must_start(&killed, failing("unstuck-worker"), "--drain"), 128 + SIGKILL, 20000);
+	must_run(0, NULL, "unstuckctl", "spool", "replay");
+	must_equal(db, "SELECT status || ' ' || result FROM unstuck.jobs", "COMPLETED null");
+}
+END_TEST
+
 /* ---- what a replay does is done again ---- */
 
 static bool of_replay(enum failpoint p)
@@ -332,6 +346,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_worker_killed_at_any_step_loses_and_doubles_nothing);
+	tcase_add_test(tc, a_noted_end_counts_until_the_result_is_sealed);
 	tcase_add_test(tc, a_replay_killed_at_any_step_is_done_again);
 	tcase_add_loop_test(tc, a_recover_killed_at_any_step_is_done_again, 0, FAILPOINTS_LEN);
 	tcase_add_test(tc, an_interrupt_just_before_the_answer_is_read_is_heard);

@@ -348,6 +348,21 @@ START_TEST(a_short_output_after_a_long_one_is_whole)
 }
 END_TEST
 
+static const char *const stdouts[] = { "", "on_worker_death = finish\n", "spool = outage\n" };
+
+START_TEST(a_handler_may_open_its_stdout_by_name)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 4)");
+	settings(db, "[worker]\nconcurrency = 1\n[queue mail]\n%shandler = %s\n", stdouts[_i],
+	         script("named", "[ $((UNSTUCK_JOB_ID % 2)) = 0 ] || exec seq 1; echo '{\"n\": 1}' > /dev/stdout"));
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT string_agg(result::text, ' ' ORDER BY id) FROM unstuck.jobs", "1 {\"n\": 1} 1 {\"n\": 1}");
+	must_run(0, NULL, "rmdir", "spool");
+}
+END_TEST
+
 /* ---- the disk ---- */
 
 START_TEST(a_directory_that_cannot_be_used_is_refused_where_it_is_needed)
@@ -449,6 +464,7 @@ int main(void)
 	tcase_add_loop_test(tc, who_prints_too_much_is_ended_before_the_disk_is_full, 0, 2);
 	tcase_add_test(tc, what_a_grandchild_still_prints_belongs_to_the_result);
 	tcase_add_test(tc, a_short_output_after_a_long_one_is_whole);
+	tcase_add_loop_test(tc, a_handler_may_open_its_stdout_by_name, 0, 3);
 	tc = story_case(s, "disk");
 	tcase_add_test(tc, a_directory_that_cannot_be_used_is_refused_where_it_is_needed);
 	tcase_add_loop_test(tc, nothing_is_claimed_while_the_directory_is_gone_and_results_go_to_the_database, 0, WAYS);

@@ -517,6 +517,20 @@ START_TEST(exits_that_come_together_are_all_seen)
 }
 END_TEST
 
+/* As some programs leave it to those that they start: the kernel would throw exits away. */
+START_TEST(exits_are_seen_where_sigchld_was_ignored)
+{
+	struct seen s = { 0 };
+
+	tear_down();
+	signal(SIGCHLD, SIG_IGN);
+	set_up();
+	start_sh(&s, "exit 3", NULL, false);
+	must_end(&s, 3);
+	seen_release(&s);
+}
+END_TEST
+
 START_TEST(one_that_somebody_else_reaped_is_missed_among_many)
 {
 	struct seen gone = { 0 }, ended = { 0 }, runs = { 0 };
@@ -940,6 +954,7 @@ int main(void)
 	tcase_add_test(end, a_grandchild_that_let_go_of_the_pipe_is_ended_too);
 	tcase_add_test(end, one_that_is_held_up_by_a_grandchild_holds_up_nobody);
 	tcase_add_test(end, exits_that_come_together_are_all_seen);
+	tcase_add_test(end, exits_are_seen_where_sigchld_was_ignored);
 	tcase_add_test(end, one_that_somebody_else_reaped_is_missed_among_many);
 	tcase_add_test(end, kill_ends_the_group_that_ignores_term);
 	tcase_add_test(end, an_exited_child_is_not_reaped_while_its_group_may_be_signalled);

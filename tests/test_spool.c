@@ -17,6 +17,7 @@
 #include "spool.h"
 #include "spool_dir.h"
 #include "spool_read.h"
+#include "spool_walk.h"
 #include "story.h"
 
 #define W "11111111-1111-4111-8111-111111111111"
@@ -114,6 +115,7 @@ struct found {
 	size_t records, outputs, damages, torn;
 	struct buf output;	/* the last one's bytes */
 	char output_job[64];
+	bool ended;
 };
 
 static void found_record(void *arg, const struct spool_record *r, uint64_t offset)
@@ -132,6 +134,7 @@ static void found_output(void *arg, const struct spool_record *head, int fd, uin
 
 	f->outputs++;
 	snprintf(f->output_job, sizeof f->output_job, "%s", head->job_id);
+	f->ended = head->ended;
 	buf_clear(&f->output);
 	ck_assert_int_eq(spool_read_bytes(&f->output, fd, offset, bytes, &err), 0);
 }
@@ -202,6 +205,16 @@ static const char *all_jobs(void)
 	buf_release(&f->jobs);
 	buf_release(&f->output);
 	return text;
+}
+
+/* Output files that still say whose they are. */
+static size_t outputs_named(void)
+{
+	struct found *f = find_all(test_path("spool"));
+
+	buf_release(&f->jobs);
+	buf_release(&f->output);
+	return f->outputs;
 }
 
 static size_t files_in(const char *path, off_t *bytes)
@@ -279,6 +292,29 @@ START_TEST(a_record_comes_back_as_it_was)
 	/* under another name of the instance it is nothing */
 	ck_assert_int_eq(spool_decode_head(b.data, 6, &back, &texts, &len), SPOOL_HEAD_BAD);
 	buf_release(&b);
+}
+END_TEST
+
+/* So the head of the next job lies exactly over that of the last one, and a file that nothing was printed into need not be cut. */
+START_TEST(an_output_begins_at_a_whole_unit)
+{
+	static const char *const jobs[] = { "1", "a job with a long name" };
+
+	for (int i = 0; i < 4; i++) {
+		struct spool_record r = record_of(jobs[i % 2], ""), back;
+		struct buf b = BUF_INIT;
+		size_t texts, len, end = i / 2 * (size_t)SPOOL_HEAD;
+
+		r.kind = SPOOL_OUTPUT;
+		r.attended = i / 2;
+		spool_encode(&b, &r, 5);
+		ck_assert_uint_eq(b.len + end, SPOOL_OUTPUT_UNIT);
+		ck_assert_int_eq(spool_decode_head(b.data, 5, &back, &texts, &len), SPOOL_HEAD_OK);
+		ck_assert(spool_decode_body(&back, b.data, b.data + SPOOL_HEAD, texts, len, 5));
+		ck_assert_str_eq(back.job_id, jobs[i % 2]);
+		ck_assert(back.reason == NULL && back.error == NULL);
+		buf_release(&b);
+	}
 }
 END_TEST
 
@@ -580,6 +616,37 @@ START_TEST(what_gathers_during_a_sync_goes_in_the_next)
 	for (uint64_t i = 1; i <= 1001; i++)
 		spool_done(s, i);
 	spool_close(s);
+}
+END_TEST
+
+/* Who waits for nothing saves syncs; who ends waits for all. */
+START_TEST(a_pace_holds_back_the_next_sync)
+{
+	struct spool *s = must_open();
+
+	spool_set_pace(s, HOUR);
+	seal(s, "1", "null");
+	turn_until_sealed(s, 1);		/* the first goes at once */
+	seal(s, "2", "null");
+	for (int i = 0; i < 3; i++) {
+		usec_t now = clock_now(), next = spool_advance(s, now);
+
+		ck_assert_uint_gt(next, now + HOUR / 2);
+		ck_assert_uint_le(next, now + HOUR);
+	}
+	ck_assert_uint_eq(spool_sealed(s), 1);
+	spool_set_pace(s, 0);
+	turn_until_sealed(s, 2);
+	spool_set_pace(s, HOUR);
+	seal(s, "3", "null");
+	turn_until_sealed(s, 3);
+	seal(s, "4", "null");
+	spool_advance(s, clock_now());
+	must_flush(s);
+	ck_assert_uint_eq(spool_sealed(s), 4);
+	for (uint64_t i = 1; i <= 4; i++)
+		spool_done(s, i);
+	ck_assert_uint_eq(spool_close(s), 0);
 }
 END_TEST
 
@@ -959,10 +1026,13 @@ START_TEST(an_output_file_is_used_again_and_keeps_nothing)
 	struct spool *s = must_open();
 	struct error err = ERROR_INIT;
 	struct buf text = BUF_INIT;
+	char key[SPOOL_OUTPUT_UNIT + 1] = "";
 	struct found *f;
+	off_t bytes;
 
+	memset(key, 'k', sizeof key - 1);	/* its head takes two units */
 	for (int i = 0; i < 1000; i++) {
-		struct spool_record r = record_of(i % 2 == 0 ? "a job with a long name" : "1", "");
+		struct spool_record r = record_of(i % 4 == 0 ? key : i % 2 == 0 ? "a job with a long name" : "1", "");
 		const char *printed = i % 3 == 0 ? "a long line of output\n" : i % 3 == 1 ? "1" : "";
 		int fd;
 		struct spool_out *o = spool_out_open(s, &r, &fd, &err);
@@ -977,13 +1047,137 @@ START_TEST(an_output_file_is_used_again_and_keeps_nothing)
 		ck_assert_int_eq(spool_out_read(o, &text, UINT64_MAX, &err), 0);
 		ck_assert_str_eq(buf_text(&text), printed);
 		spool_out_done(s, o);
+		bytes = 0;
+		ck_assert_uint_eq(files_in(instance_path(s), &bytes), 2);	/* lock and one output file */
+		ck_assert_int_le(bytes, *printed != '\0' ? SPOOL_OUTPUT_UNIT : 2 * SPOOL_OUTPUT_UNIT);
 	}
-	ck_assert_uint_eq(files_in(instance_path(s), NULL), 2);	/* lock and one output file */
 	f = find_all(test_path("spool"));
 	ck_assert_uint_eq(f->outputs + f->damages, 0);
 	ck_assert_uint_eq(spool_close(s), 0);
 	ck_assert_uint_eq(files_in(test_path("spool"), NULL), 0);
 	buf_release(&text);
+}
+END_TEST
+
+/* Most often the next job is near, and its head takes the place of this one. */
+START_TEST(a_file_that_nothing_was_printed_into_is_named_until_the_next_look)
+{
+	static const struct { const char *printed; bool attended; size_t outputs; } cases[] = {
+		{ "", false, 1 }, { "1", false, 0 }, { "", true, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct spool *s = must_open();
+		struct spool_record r = record_of("1", ""), next = record_of("2", "");
+		struct error err = ERROR_INIT;
+		struct spool_out *o;
+		struct found *f;
+		int fd;
+
+		r.attended = cases[i].attended;
+		o = spool_out_open(s, &r, &fd, &err);
+		ck_assert_int_eq(write(fd, cases[i].printed, strlen(cases[i].printed)), (ssize_t)strlen(cases[i].printed));
+		close(fd);
+		spool_out_done(s, o);
+		ck_assert_uint_eq(outputs_named(), cases[i].outputs);
+		spool_check(s);
+		ck_assert_uint_eq(outputs_named(), 0);
+		o = spool_out_open(s, &next, &fd, &err);
+		f = find_all(test_path("spool"));
+		ck_assert_uint_eq(f->outputs, 1);
+		ck_assert_str_eq(f->output_job, "2");
+		ck_assert_uint_eq(f->output.len, 0);
+		buf_release(&f->output);
+		close(fd);
+		spool_out_done(s, o);
+		ck_assert_uint_eq(spool_close(s), 0);
+	}
+}
+END_TEST
+
+static void count_damage(void *arg, const struct spool_entry *e)
+{
+	size_t *n = arg;
+
+	*n += e->state == SPOOL_DAMAGED;
+}
+
+static size_t listed_as_damaged(void)
+{
+	struct error err = ERROR_INIT;
+	size_t n = 0;
+
+	ck_assert_int_eq(spool_walk(test_path("spool"), count_damage, &n, &err), 0);
+	return n;
+}
+
+/* What a shell's > /dev/stdout does: the file is opened anew and cut to nothing, our head too. */
+START_TEST(a_handler_may_cut_its_stdout_to_nothing)
+{
+	static const size_t sizes[] = { 0, 1, SPOOL_HEAD, SPOOL_OUTPUT_UNIT - 1, SPOOL_OUTPUT_UNIT, 3 * SPOOL_OUTPUT_UNIT };
+	char printed[3 * SPOOL_OUTPUT_UNIT];
+	struct spool *s = must_open();
+	struct spool_record r = record_of("1", "");
+	struct error err = ERROR_INIT;
+	struct buf text = BUF_INIT;
+
+	memset(printed, '7', sizeof printed);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		bool cut = i % 2 == 0;
+		size_t len = sizes[i / 2];
+		int fd, again;
+		struct spool_out *o = spool_out_open(s, &r, &fd, &err);
+
+		again = open(story_text("/proc/self/fd/%d", fd), O_WRONLY | (cut ? O_TRUNC : O_APPEND));
+		ck_assert_int_ge(again, 0);
+		ck_assert_int_eq(write(again, printed, len), (ssize_t)len);
+		close(again);
+		ck_assert_uint_eq(listed_as_damaged(), 0);
+		ck_assert_uint_eq(spool_out_size(o), len);
+		close(fd);
+		ck_assert(!spool_out_held(o));
+		buf_clear(&text);
+		ck_assert_uint_eq(spool_out_size(o), len);
+		ck_assert_int_eq(spool_out_read(o, &text, UINT64_MAX, &err), 0);
+		ck_assert_uint_eq(text.len, len);
+		ck_assert_int_eq(memcmp(buf_text(&text), printed, len), 0);
+		spool_out_done(s, o);
+		ck_assert_uint_eq(files_in(instance_path(s), NULL), 2);		/* it is used again */
+	}
+	spool_check(s);
+	ck_assert_uint_eq(outputs_named(), 0);
+	ck_assert_uint_eq(spool_close(s), 0);
+	buf_release(&text);
+}
+END_TEST
+
+/* A power cut may leave the note of an end and not all that was printed before it: then nobody knows the end. */
+START_TEST(the_end_of_an_output_counts_when_all_of_it_is_there)
+{
+	struct spool *s = must_open();
+	struct spool_record r = record_of("1", "");
+	struct error err = ERROR_INIT;
+	struct spool_note note;
+	char end[SPOOL_HEAD];
+	struct spool_out *o;
+	struct found *f;
+	int fd;
+
+	r.attended = true;
+	o = spool_out_open(s, &r, &fd, &err);
+	ck_assert_int_eq(spool_out_note(s, o, &note, &err), 0);
+	ck_assert_int_eq(write(fd, "1234", 4), 4);
+	for (uint64_t printed = 3; printed <= 5; printed++) {
+		spool_encode_end(end, note.claim_id, 0, printed, note.seed);
+		ck_assert_int_eq(pwrite(note.fd, end, sizeof end, (off_t)note.at), (ssize_t)sizeof end);
+		f = find_all(test_path("spool"));
+		ck_assert(f->ended == (printed <= 4));
+		buf_release(&f->output);
+	}
+	close(note.fd);
+	close(fd);
+	spool_out_done(s, o);
+	ck_assert_uint_eq(spool_close(s), 0);
 }
 END_TEST
 
@@ -1019,6 +1213,7 @@ int main(void)
 
 	tcase_add_test(format, the_sum_is_crc32c);
 	tcase_add_test(format, a_record_comes_back_as_it_was);
+	tcase_add_test(format, an_output_begins_at_a_whole_unit);
 	tcase_add_test(format, a_torn_tail_costs_what_it_tore);
 	tcase_add_test(format, a_wrong_byte_costs_the_record_it_is_in);
 	tcase_add_test(format, reading_goes_on_behind_garbage);
@@ -1028,6 +1223,7 @@ int main(void)
 	tcase_add_test(writing, a_segment_is_emptied_when_all_in_it_is_done);
 	tcase_add_test(writing, files_do_not_grow_without_bound);
 	tcase_add_test(disk, what_gathers_during_a_sync_goes_in_the_next);
+	tcase_add_test(disk, a_pace_holds_back_the_next_sync);
 	tcase_add_test(disk, a_failing_sync_acknowledges_nothing);
 	tcase_add_test(disk, a_full_disk_holds_results_until_there_is_room);
 	tcase_add_test(disk, short_writes_are_gone_on_with);
@@ -1040,6 +1236,9 @@ int main(void)
 	tcase_add_test(processes, a_living_instance_is_nobody_elses);
 	tcase_add_test(outs, output_is_kept_from_the_first_byte);
 	tcase_add_test(outs, an_output_file_is_used_again_and_keeps_nothing);
+	tcase_add_test(outs, a_file_that_nothing_was_printed_into_is_named_until_the_next_look);
+	tcase_add_test(outs, a_handler_may_cut_its_stdout_to_nothing);
+	tcase_add_test(outs, the_end_of_an_output_counts_when_all_of_it_is_there);
 	tcase_add_test(outs, a_file_that_is_still_printed_into_is_not_used_again);
 	return check_main(s);
 }

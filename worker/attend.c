@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -92,10 +93,20 @@ static int wait_for_handler(struct attendant *t)
 	return status;
 }
 
+/* A handler that opened its stdout by name may have cut off the head with all else: then there is no room for a note. */
+static bool has_head(const struct attend *a)
+{
+	char magic[SPOOL_MAGIC_LEN];
+
+	return pread(a->note.fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic && memcmp(magic, SPOOL_MAGIC, sizeof magic) == 0;
+}
+
 static bool note_end(const struct attend *a, int status)
 {
 	char end[SPOOL_HEAD];
 
+	if (!has_head(a))
+		return false;
 	spool_encode_end(end, a->note.claim_id, status, printed(a), a->note.seed);
 	return pwrite(a->note.fd, end, sizeof end, (off_t)a->note.at) == (ssize_t)sizeof end;
 }

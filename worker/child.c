@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,6 +82,7 @@ LIST_HEAD(child_bucket, child);
 struct children {
 	struct event_base *base;
 	struct cgroups *cgroups;	/* NULL: there are none */
+	int exits;			/* signalfd of SIGCHLD, which stays blocked: no handler runs for each exit */
 	struct event *sigchld;
 	struct event *turn;	/* active: children_turn() runs in this loop turn; timer: the next deadline */
 	struct child_list list[CHILD_STATES];	/* each in the order of coming to it: the first one's deadline is the next */
@@ -676,7 +678,11 @@ static void children_take_exits(struct children *all)
 
 static void children_on_sigchld(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd, (void)what;
+	struct signalfd_siginfo ignored;	/* which one: the kernel names them when asked, all of them */
+
+	(void)what;
+	if (read(fd, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
+		return;
 	children_take_exits(arg);
 }
 
@@ -746,6 +752,18 @@ static void read_oom_score_adj(char *out, size_t size)
 		fclose(f);
 }
 
+/* Threads that are made later have it blocked too: none takes it away. */
+static int open_exits(void)
+{
+	sigset_t one;
+
+	sigemptyset(&one);
+	sigaddset(&one, SIGCHLD);
+	signal(SIGCHLD, SIG_DFL);	/* who started us may have ignored it: then there would be no exit to see */
+	sigprocmask(SIG_BLOCK, &one, NULL);
+	return signalfd(-1, &one, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
 struct children *children_new(struct event_base *base, struct error *err)
 {
 	struct children *all = xcalloc(1, sizeof *all);
@@ -758,7 +776,9 @@ struct children *children_new(struct event_base *base, struct error *err)
 	signal(SIGPIPE, SIG_IGN);
 	all->cgroups = cgroups_open(NULL);
 	all->turn = event_new(base, -1, 0, children_turn, all);
-	all->sigchld = evsignal_new(base, SIGCHLD, children_on_sigchld, all);
+	all->exits = open_exits();
+	if (all->exits >= 0)
+		all->sigchld = event_new(base, all->exits, EV_READ | EV_PERSIST, children_on_sigchld, all);
 	if (!all->turn || !all->sigchld || event_add(all->sigchld, NULL) < 0) {
 		error_set(err, ERR_SYS, "the end of children cannot be watched: %s", strerror(errno));
 		children_free(all);
@@ -795,6 +815,8 @@ void children_free(struct children *all)
 	cgroups_close(all->cgroups);
 	if (all->sigchld)
 		event_free(all->sigchld);
+	if (all->exits >= 0)
+		close(all->exits);
 	if (all->turn)
 		event_free(all->turn);
 	free(all);

@@ -63,7 +63,7 @@ struct children;
 struct child;
 
 /*
- * Installs the SIGCHLD event and ignores SIGPIPE. oom_score_adj + 500 for children where
+ * SIGCHLD is blocked from now on (it is read from a descriptor), SIGPIPE ignored. oom_score_adj + 500 for children where
  * allowed. Every process that is our child (as PID 1: adopted ones too) is reaped
  * here: nobody else in the program may wait for one.
  */

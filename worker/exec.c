@@ -29,7 +29,6 @@
 #include "log.h"
 #include "outcome.h"
 #include "rate.h"
-#include "words.h"
 
 #define LOOK_EVERY (100 * MSEC)		/* at how much was printed into files */
 #define START_PAUSE (1 * SEC)		/* after a process could not be had */
@@ -38,20 +37,23 @@
 
 /* ---- environment ---- */
 
-static char **exec_env(const struct job *j)
+static char **exec_env(const struct job *j, struct buf *own)
 {
 	const struct queue_settings *set = j->queue->set;
-	char deadline[WALL_TEXT_MAX];
-	size_t n;
-	char **env = handler_env(set, 6, &n);
+	char text[WALL_TEXT_MAX];
 
-	env[n++] = xasprintf("UNSTUCK_JOB_ID=%s", j->id);
-	env[n++] = xasprintf("UNSTUCK_QUEUE=%s", set->name);
-	env[n++] = xasprintf("UNSTUCK_ATTEMPT=%d", j->attempt);
-	env[n++] = xasprintf("UNSTUCK_CLAIM_ID=%lld", (long long)j->claim_id);
-	env[n++] = xasprintf("UNSTUCK_IDEMPOTENCY_KEY=%s:%s", set->name, j->id);
-	env[n++] = xasprintf("UNSTUCK_DEADLINE=%s", wall_text(clock_wall() + set->timeout, deadline));
-	return env;
+	handler_env_add(own, "UNSTUCK_JOB_ID", j->id);
+	handler_env_add(own, "UNSTUCK_QUEUE", set->name);
+	snprintf(text, sizeof text, "%d", j->attempt);
+	handler_env_add(own, "UNSTUCK_ATTEMPT", text);
+	snprintf(text, sizeof text, "%lld", (long long)j->claim_id);
+	handler_env_add(own, "UNSTUCK_CLAIM_ID", text);
+	buf_adds(own, "UNSTUCK_IDEMPOTENCY_KEY=");
+	buf_adds(own, set->name);
+	buf_addc(own, ':');
+	buf_add(own, j->id, strlen(j->id) + 1);
+	handler_env_add(own, "UNSTUCK_DEADLINE", wall_text(clock_wall() + set->timeout, text));
+	return handler_env(j->queue, own);
 }
 
 static void exec_end(struct worker *w, struct job *j, enum job_ending why);
@@ -78,13 +80,16 @@ static void exec_judge_failure(struct job *j, const struct child_end *end, int c
 }
 
 /* What it printed into a file, where it is of use. false: it cannot be read, and the job has failed. */
-static bool exec_read_file(struct job *j, int code)
+static bool exec_read_file(struct worker *w, struct job *j, int code)
 {
 	struct error err = ERROR_INIT;
+	uint64_t size = keep_out_size(j);
 
+	if (size == 0)
+		keep_out_empty(w, j);
 	if (j->file == NULL || (code != 0 && j->ending != ENDING_TOO_LARGE))
 		return true;
-	if (keep_out_size(j) > j->queue->set->max_result)
+	if (size > j->queue->set->max_result)
 		j->ending = ENDING_TOO_LARGE;
 	if (keep_out_read(j, j->queue->set->max_result, &err) == 0)
 		return true;
@@ -101,7 +106,7 @@ static void exec_judge(struct worker *w, struct job *j, const struct child_end *
 		handler_forget(w, j);
 		return;
 	}
-	if (!exec_read_file(j, code)) {
+	if (!exec_read_file(w, j, code)) {
 		;	/* judged */
 	} else if (j->ending == ENDING_TOO_LARGE) {
 		outcome_too_large(j);
@@ -204,7 +209,8 @@ static struct child *exec_start_child(struct worker *w, struct job *j, struct ch
 static bool exec_start(struct worker *w, struct job *j)
 {
 	struct queue *q = j->queue;
-	char **env = exec_env(j);
+	struct buf own = BUF_INIT;
+	char **env = exec_env(j, &own);
 	struct child_spec spec = {
 		.path = q->handler, .argv = q->set->handler, .envp = env,
 		.input = j->payload, .input_len = j->payload_len,
@@ -212,7 +218,8 @@ static bool exec_start(struct worker *w, struct job *j)
 	struct error err = ERROR_INIT;
 
 	j->child = exec_start_child(w, j, spec, &err);
-	words_free(env);
+	free(env);
+	buf_release(&own);
 	if (j->child == NULL) {
 		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("job", j->id),
 		          LS("error", err.text), LS("next", "the job is released; trying again in 1s"));

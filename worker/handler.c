@@ -23,9 +23,58 @@
 
 static const struct handler *const handlers[] = { [MODE_EXEC] = &exec_handler, [MODE_SERVE] = &serve_handler };
 
+/* ---- environment ---- */
+
+static const char *const env_always[] = { "PATH", "LANG", "TZ", "HOME" };
+
+static void env_pass(char **env, size_t *n, const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value != NULL)
+		env[(*n)++] = xstrdup(value - strlen(name) - 1);	/* from its NAME= on: that is how environ has it */
+}
+
+/* A clean environment: nothing of ours but what is listed here (the database's address never is). */
+static char **env_of(const struct queue_settings *set)
+{
+	char **env = xcalloc(ARRAY_SIZE(env_always) + words_count(set->env) + 1, sizeof *env);
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(env_always); i++)
+		env_pass(env, &n, env_always[i]);
+	for (char **name = set->env; *name != NULL; name++)
+		env_pass(env, &n, *name);
+	return env;
+}
+
+char **handler_env(const struct queue *q, const struct buf *own)
+{
+	size_t n = words_count(q->env), more = 0;
+	char **env;
+
+	for (size_t at = 0; at < own->len; at++)
+		more += own->data[at] == '\0';
+	env = xcalloc(n + more + 1, sizeof *env);
+	memcpy(env, q->env, n * sizeof *env);
+	for (char *at = own->data; at < own->data + own->len; at += strlen(at) + 1)
+		env[n++] = at;
+	return env;
+}
+
+void handler_env_add(struct buf *own, const char *name, const char *value)
+{
+	buf_adds(own, name);
+	buf_addc(own, '=');
+	buf_add(own, value, strlen(value) + 1);
+}
+
+/* ---- queues ---- */
+
 void handler_open_queue(struct queue *q)
 {
 	q->how = handlers[q->set->mode];
+	q->env = env_of(q->set);
 	if (q->how->open != NULL)
 		q->how->open(q);
 	rate_open_queue(q);
@@ -36,6 +85,8 @@ void handler_close_queue(struct queue *q)
 	rate_close_queue(q);
 	if (q->how != NULL && q->how->close != NULL)
 		q->how->close(q);
+	words_free(q->env);
+	q->env = NULL;
 }
 
 bool handler_queue_is_idle(const struct queue *q)
@@ -152,31 +203,6 @@ void handler_log_line(struct queue *q, const struct job *j, const struct child *
 		log_event(LOG_INFO, "handler_stderr", LS("queue", q->set->name), LN("pid", child_pid(c)),
 		          LS("line", buf_text(&text)));
 	buf_release(&text);
-}
-
-/* ---- environment ---- */
-
-static const char *const env_always[] = { "PATH", "LANG", "TZ", "HOME" };
-
-static void env_pass(char **env, size_t *n, const char *name)
-{
-	const char *value = getenv(name);
-
-	if (value != NULL)
-		env[(*n)++] = xstrdup(value - strlen(name) - 1);	/* from its NAME= on: that is how environ has it */
-}
-
-/* A clean environment: nothing of ours but what is listed here (the database's address never is). */
-char **handler_env(const struct queue_settings *set, size_t more, size_t *n)
-{
-	char **env = xcalloc(ARRAY_SIZE(env_always) + words_count(set->env) + more + 1, sizeof *env);
-
-	*n = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(env_always); i++)
-		env_pass(env, n, env_always[i]);
-	for (char **name = set->env; *name != NULL; name++)
-		env_pass(env, n, *name);
-	return env;
 }
 
 /* ---- to the mode ---- */

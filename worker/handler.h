@@ -44,8 +44,12 @@ void handler_over(struct worker *w, struct job *j);	/* its outcome is known: to 
 void handler_forget(struct worker *w, struct job *j);	/* nothing to write: it is freed */
 void handler_give_back(struct worker *w, struct job *j, const char *why);	/* not started: released */
 void handler_hold(struct worker *w, struct job *j);	/* judged in a second, when we know whether we are to stop */
-/* PATH, LANG, TZ, HOME and what the queue's `env` names, and room for more entries behind them; NULL-terminated. n: how many. */
-char **handler_env(const struct queue_settings *set, size_t more, size_t *n);
+/*
+ * The environment of a process: what all of the queue's have (PATH, LANG, TZ, HOME and what its `env` names), and its own. The
+ * strings are borrowed from both; free() it.
+ */
+char **handler_env(const struct queue *q, const struct buf *own);
+void handler_env_add(struct buf *own, const char *name, const char *value);
 /* A line of stderr: of this job, or (j NULL) of a process that has several. */
 void handler_log_line(struct queue *q, const struct job *j, const struct child *c, const char *line, size_t len);
 

@@ -20,6 +20,7 @@
 
 #define OUTAGE_AFTER (1 * SEC)		/* the database takes results within this, or they go to the disk as well */
 #define LOOK_EVERY (250 * MSEC)		/* for those that wait */
+#define SEAL_PACE (10 * MSEC)		/* between syncs, while there is work ahead */
 #define CHECK_EVERY (1 * SEC)		/* the directory and its room */
 #define OPEN_PAUSE (10 * SEC)		/* between tries to have a spool after all */
 #define RESERVE_LEAST ((uint64_t)4 << 20)
@@ -112,6 +113,13 @@ static void out_done(const struct keep *k, struct job *j)
 	if (j->file != NULL)
 		spool_out_done(k->spool, j->file);
 	j->file = NULL;
+}
+
+/* One that is attended holds the note of its end, which counts when we die before the seal. */
+void keep_out_empty(struct worker *w, struct job *j)
+{
+	if (j->queue->set->on_worker_death != DEATH_FINISH)
+		out_done(w->keep, j);
 }
 
 /* ---- what is held back ---- */
@@ -388,6 +396,17 @@ static usec_t try_to_open(struct keep *k, usec_t now)
 	return k->open_at;
 }
 
+/* While the handlers have work ahead nobody waits for a seal, as nobody waits for a write (store.c): more go in one sync. */
+static usec_t pace_of(const struct worker *w)
+{
+	if (worker_stopping(w))
+		return 0;
+	for (size_t i = 0; i < w->queues_len; i++)
+		if (w->queues[i]->keeping != 0 && w->queues[i]->waiting == 0)
+			return 0;
+	return SEAL_PACE;
+}
+
 usec_t keep_advance(struct worker *w, usec_t now)
 {
 	struct keep *k = w->keep;
@@ -399,6 +418,7 @@ usec_t keep_advance(struct worker *w, usec_t now)
 		spool_check(k->spool);
 		k->check_at = now + CHECK_EVERY;
 	}
+	spool_set_pace(k->spool, pace_of(w));
 	next = usec_min(look(k, now), spool_advance(k->spool, now));
 	return usec_min(next, k->check_at);
 }

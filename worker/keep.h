@@ -29,6 +29,7 @@ int keep_out_open(struct worker *w, struct job *j, struct error *err);
 int keep_out_note(struct worker *w, struct job *j, struct spool_note *note, struct error *err);
 uint64_t keep_out_size(const struct job *j);
 bool keep_out_held(const struct job *j);	/* somebody still prints into it */
+void keep_out_empty(struct worker *w, struct job *j);	/* nothing was printed: the file need not wait for the seal */
 int keep_out_read(struct job *j, uint64_t most, struct error *err);	/* into j->out */
 
 /* ENDED. true: it is held back, and store_sealed() follows. */

@@ -18,7 +18,6 @@
 #include "log.h"
 #include "outcome.h"
 #include "rate.h"
-#include "words.h"
 
 #define LINE_MORE (64 * 1024)		/* a line may be longer than max_result by this */
 #define OUT_KEEP (256 * 1024)		/* an output buffer that had to grow further is given back */
@@ -356,15 +355,17 @@ struct process *process_start(struct serve *s)
 {
 	struct queue *q = s->q;
 	struct process *p = xcalloc(1, sizeof *p);
-	size_t n;
-	char **env = handler_env(q->set, 1, &n);
-	struct child_spec spec = { .path = q->handler, .argv = q->set->handler, .envp = env, .input = "", .keep_stdin = true };
+	struct buf own = BUF_INIT;
+	char **env;
+	struct child_spec spec = { .path = q->handler, .argv = q->set->handler, .input = "", .keep_stdin = true };
 	struct error err = ERROR_INIT;
 	char pause[USEC_TEXT_MAX];
 
-	env[n] = xasprintf("UNSTUCK_QUEUE=%s", q->set->name);
+	handler_env_add(&own, "UNSTUCK_QUEUE", q->set->name);
+	spec.envp = env = handler_env(q, &own);
 	p->child = child_start(q->worker->children, &spec, &process_events, p, &err);
-	words_free(env);
+	free(env);
+	buf_release(&own);
 	if (p->child == NULL) {
 		free(p);
 		serve_crashed(s, s->now);

@@ -26,6 +26,7 @@ struct queue {
 
 	/* handler.c */
 	const struct handler *how;	/* exec or serve */
+	char **env;			/* of its processes, without what each has of its own */
 	struct serve *serve;		/* serve.c: its processes; NULL for exec */
 
 	/* line.c */

@@ -27,7 +27,7 @@
 #define PAUSE_MAX (10 * SEC)
 #define NOT_EVERY_ROW "22012"		/* complete_all, complete_placed: a row was not stored */
 #define UNPLACED_MAX 127		/* batches that go the long way before places are tried again */
-#define GATHER (25 * MSEC)		/* at most, and only while there is work ahead */
+#define GATHER (50 * MSEC)		/* at most, and only while there is work ahead */
 
 enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_COMPLETE_PLACED, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
 
