@@ -29,6 +29,7 @@ const struct event_row log_events[] = {
 	{ "job_released", "info, warning", "the job was given back, no failure counted" },
 	{ "job_killed", "warning", "its handler was ended: its time was over, its claim was lost, or the worker stops" },
 	{ "job_not_started", "debug", "a claimed job is given back before a handler got it" },
+	{ "output_lost", "warning", "what a handler had printed that was ended could not be read from the spool" },
 	{ "late_result", "warning", "the claim of a result was no longer the current one; its bytes are in unstuck.late_results" },
 	{ "late_adopted", "info", "a late result was stored in its job" },
 	{ "late_refused", "warning", "the database does not take it; its bytes stay" },

@@ -383,11 +383,15 @@ static enum settled store_result(struct replay_store *w, const struct mapping *m
 	return reject(w, m, r, "the row is ours, and yet it was not changed (a trigger or a rule of the table?)");
 }
 
+/* Bytes of one with a reason are kept first, whoever has the row. */
 static enum settled store_release(struct replay_store *w, const struct mapping *m, const struct spool_record *r)
 {
 	struct error why = ERROR_INIT;
-	PGresult *rows = run(w, m, STMT_RELEASE, r, &why);
+	PGresult *rows;
 
+	if (r->reason != NULL && store_late(w, m, r, r->reason) == KEPT)
+		return KEPT;
+	rows = run(w, m, STMT_RELEASE, r, &why);
 	if (rows == NULL) {
 		is_data_error(w, &why);
 		return keep(w, r, &why);

@@ -17,6 +17,7 @@
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "printed.h"
 #include "rate.h"
 #include "words.h"
 
@@ -271,7 +272,7 @@ static void serve_crashed(struct serve *s, usec_t now)
 static void process_judge_job(const struct process *p, struct job *j, const struct child_end *end, const char *what)
 {
 	struct worker *w = p->s->q->worker;
-	bool strangers = p->state < PROCESS_ENDING && outcome_is_stop_signal(end->status);
+	bool strangers = p->state < PROCESS_ENDING && ended_from_outside(end->status);
 
 	if (j->killed)
 		w->count.killed++;

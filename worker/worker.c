@@ -169,7 +169,9 @@ static void force_results(struct worker *w)
 
 	keep_all(w);
 	TAILQ_FOREACH(j, &w->jobs, all) {
-		if (j->state != JOB_ENDED || j->outcome.kind == OUTCOME_RELEASE || keep_has(w, j))
+		bool nothing = j->outcome.kind == OUTCOME_RELEASE && j->outcome.late_reason == LATE_NONE;
+
+		if (j->state != JOB_ENDED || nothing || keep_has(w, j))
 			continue;
 		w->count.unsaved++;
 		log_event(LOG_ERROR, "result_not_stored", LS("queue", j->queue->set->name), LS("job", j->id),
