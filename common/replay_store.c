@@ -546,6 +546,19 @@ void replay_store_take(struct replay_store *w, const struct spool_record *r)
 	w->r->count.kept++;
 }
 
+bool replay_store_is_unwanted(struct replay_store *w, const struct spool_record *r)
+{
+	struct mapping *m = w->lost ? NULL : find_queue(w, r);
+	struct error why = ERROR_INIT;
+	char *verdict = m != NULL ? ask_verdict(w, m, r, &why) : NULL;
+	bool unwanted = verdict != NULL && !late_is_adopted_unasked(late_of_verdict(verdict));
+
+	if (m != NULL && verdict == NULL)
+		is_data_error(w, &why);		/* notes that the database is gone */
+	free(verdict);
+	return unwanted;
+}
+
 size_t replay_store_flush(struct replay_store *w)
 {
 	size_t kept;
