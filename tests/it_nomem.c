@@ -100,6 +100,8 @@ START_TEST(every_allocation_may_fail)
 	n = strtoul(read_file("count"), NULL, 10);
 	ck_assert_uint_gt(n, 100);
 	/* A worker whose libpq never has any waits for better times: that is not to be waited for. */
+	if (all != NULL)
+		printf("%s %s: %lu allocations\n", argv[0], argv[1], n);
 	if (all == NULL)
 		must_survive(db, argv, argv == worker ? alone : by_turns, 1, n, n / TRIES);
 	else
