@@ -16,7 +16,7 @@ enum late_reason {
 	/* no results as they are */
 	LATE_BAD_DATA,		/* refused by the database, or no text */
 	LATE_TOO_LARGE,		/* larger than max_result; not whole */
-	LATE_UNFINISHED,	/* printed by a handler whose end nobody saw */
+	LATE_UNFINISHED,	/* printed by a handler whose end nobody saw, or was another's doing */
 	LATE_REASONS
 };
 

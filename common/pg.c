@@ -77,16 +77,29 @@ static int check_parts(const PQconninfoOption *options, struct error *err)
 	return 0;
 }
 
+/* NULL is what want of memory gives too, and its text is translated: so what is wrong has to be so again, and with memory to be had. */
+static PQconninfoOption *parse_url(const char *url)
+{
+	PQconninfoOption *options = NULL;
+	char *quoted;
+
+	for (int tries = 0; options == NULL && tries < 2; tries++) {
+		free(xmalloc(1024));
+		quoted = NULL;
+		options = PQconninfoParse(url, &quoted);
+		PQfreemem(quoted);	/* quotes the URL, password and all: never told */
+	}
+	return options;
+}
+
 int conninfo_init(struct conninfo *ci, const char *url, const char *application, struct error *err)
 {
 	PQconninfoOption *options = NULL, *libpq = NULL;
-	char *quoted = NULL;
 	int rc = -1;
 
 	*ci = (struct conninfo){ NULL, NULL, 0 };
 	if (url != NULL && *url != '\0') {
-		options = PQconninfoParse(url, &quoted);
-		PQfreemem(quoted);	/* quotes the URL, password and all: never told */
+		options = parse_url(url);
 		if (options == NULL) {
 			error_set(err, ERR_SETTINGS, "database_url: expected postgresql://user@host:port/database or "
 			          "key=value words as libpq knows them (special characters in a URL as %%XX)");

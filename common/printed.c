@@ -5,7 +5,16 @@
 
 #include <ctype.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+
+bool ended_from_outside(int status)
+{
+	int signo = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	return signo == SIGTERM || signo == SIGINT || signo == SIGKILL;
+}
 
 void printed_result(struct buf *out, bool text)
 {

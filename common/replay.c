@@ -74,6 +74,17 @@ static void beat_for(const struct work *w, const char *worker_id)
 	PQclear(session_exec(w->r->session, NULL, sqltext("workers", "beat"), 2, params));
 }
 
+/* Somebody has to say that the worker of a running handler lives; or it runs for nobody, and who attends it ends it. */
+static void look_after(struct work *w, const struct spool_record *r, int fd)
+{
+	if (!replay_store_is_unwanted(w->store, r)) {
+		if (!replay_store_lost(w->store))
+			beat_for(w, r->worker_id);
+	} else if (!spool_output_refused(fd) && spool_output_refuse(fd)) {
+		replay_tell(w->r, "job %s of queue %s was cancelled, or is gone: the handler that a dead worker left is ended", r->job_id, r->queue);
+	}
+}
+
 static void on_output(void *arg, const struct spool_record *head, int fd, uint64_t offset, uint64_t bytes)
 {
 	struct work *w = arg;
@@ -87,7 +98,7 @@ static void on_output(void *arg, const struct spool_record *head, int fd, uint64
 		w->kept++;
 		w->r->count.running++;
 		if (r.attended && !replay_store_lost(w->store))
-			beat_for(w, r.worker_id);
+			look_after(w, &r, fd);
 		return;
 	}
 	if (spool_read_bytes(&text, fd, offset, bytes, &why) == 0) {

@@ -11,9 +11,9 @@
  *
  * so a replay may be repeated, at any time, by anybody. Output that nobody judged is never
  * a result: its bytes go to late_results as "unfinished". Output of a handler that was attended, and finished after its
- * worker, is judged by the note of its end. A result that the database refuses
- * fails its job for good and its bytes are kept. Results go many to a transaction; what such a one does
- * not store is a transaction of its own, as is everything else.
+ * worker, is judged by the note of its end; one that runs on for a job that was cancelled, or is gone, is ended.
+ * A result that the database refuses fails its job for good and its bytes are kept. Results go many to a transaction;
+ * what such a one does not store is a transaction of its own, as is everything else.
  *
  * An instance of another database is left alone: two may be worked on from one host.
  *

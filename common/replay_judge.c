@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <sys/wait.h>
+#include "late.h"
 #include "printed.h"
 
 #define EXIT_LATER 75			/* EX_TEMPFAIL: try again later */
@@ -23,16 +24,24 @@ static void judge_success(const struct queue_settings *set, struct spool_record 
 {
 	if (bytes->len > set->max_result) {
 		buf_addf(error, "the output is larger than max_result (%llu bytes)", (unsigned long long)set->max_result);
-		failed(r, SPOOL_FAIL, "too_large", 0);
+		failed(r, SPOOL_FAIL, late_name(LATE_TOO_LARGE), 0);
 	} else if (!utf8_valid(buf_text(bytes), bytes->len)) {
 		buf_adds(error, "the output holds a NUL byte or is no valid UTF-8; JSON text was expected");
-		failed(r, SPOOL_FAIL, "bad_data", 0);
+		failed(r, SPOOL_FAIL, late_name(LATE_BAD_DATA), 0);
 	} else {
 		printed_result(bytes, r->text);
 		r->kind = SPOOL_DONE;
 		r->bytes = buf_text(bytes);
 		r->bytes_len = bytes->len;
 	}
+}
+
+/* It may have been a whole result when it was ended. */
+static const char *kept_as(const struct queue_settings *set, const struct spool_record *r)
+{
+	if (r->bytes_len == 0)
+		return NULL;
+	return late_name(r->bytes_len > set->max_result ? LATE_TOO_LARGE : LATE_UNFINISHED);
 }
 
 static void judge_failure(const struct queue_settings *set, struct spool_record *r, struct buf *error)
@@ -47,8 +56,8 @@ static void judge_failure(const struct queue_settings *set, struct spool_record 
 	else
 		buf_addf(error, "the handler ended with exit status %d", code);
 	buf_adds(error, "; its worker had died before, and what it said on stderr is lost");
-	failed(r, code == EXIT_LATER ? SPOOL_LATER : code == EXIT_NEVER ? SPOOL_FAIL : SPOOL_RETRY, NULL,
-	       usec_jitter(set->backoff, 0.1));
+	failed(r, code == EXIT_LATER ? SPOOL_LATER : code == EXIT_NEVER ? SPOOL_FAIL : SPOOL_RETRY,
+	       r->status & SPOOL_OVERDUE || ended_from_outside(r->status) ? kept_as(set, r) : NULL, usec_jitter(set->backoff, 0.1));
 }
 
 bool replay_judge(const struct settings *s, struct spool_record *r, struct buf *bytes, struct buf *error)

@@ -383,11 +383,15 @@ static enum settled store_result(struct replay_store *w, const struct mapping *m
 	return reject(w, m, r, "the row is ours, and yet it was not changed (a trigger or a rule of the table?)");
 }
 
+/* Bytes of one with a reason are kept first, whoever has the row. */
 static enum settled store_release(struct replay_store *w, const struct mapping *m, const struct spool_record *r)
 {
 	struct error why = ERROR_INIT;
-	PGresult *rows = run(w, m, STMT_RELEASE, r, &why);
+	PGresult *rows;
 
+	if (r->reason != NULL && store_late(w, m, r, r->reason) == KEPT)
+		return KEPT;
+	rows = run(w, m, STMT_RELEASE, r, &why);
 	if (rows == NULL) {
 		is_data_error(w, &why);
 		return keep(w, r, &why);
@@ -540,6 +544,19 @@ void replay_store_take(struct replay_store *w, const struct spool_record *r)
 		return;
 	w->kept++;
 	w->r->count.kept++;
+}
+
+bool replay_store_is_unwanted(struct replay_store *w, const struct spool_record *r)
+{
+	struct mapping *m = w->lost ? NULL : find_queue(w, r);
+	struct error why = ERROR_INIT;
+	char *verdict = m != NULL ? ask_verdict(w, m, r, &why) : NULL;
+	bool unwanted = verdict != NULL && !late_is_adopted_unasked(late_of_verdict(verdict));
+
+	if (m != NULL && verdict == NULL)
+		is_data_error(w, &why);		/* notes that the database is gone */
+	free(verdict);
+	return unwanted;
 }
 
 size_t replay_store_flush(struct replay_store *w)

@@ -17,6 +17,8 @@ void replay_store_free(struct replay_store *w);
 
 /* Now, or with the next flush. The record is copied where that is needed. */
 void replay_store_take(struct replay_store *w, const struct spool_record *r);
+/* No result of it will count, whatever becomes of its job: that was cancelled, or is gone. false also when that is not known. */
+bool replay_store_is_unwanted(struct replay_store *w, const struct spool_record *r);
 /* How many of those that were taken since the last flush could not be stored. */
 size_t replay_store_flush(struct replay_store *w);
 bool replay_store_lost(const struct replay_store *w);	/* the database is gone: all that follows is kept */

@@ -226,6 +226,18 @@ bool spool_output_over(int fd)
 	return true;
 }
 
+bool spool_output_refuse(int fd)
+{
+	return fchmod(fd, S_IRUSR) == 0;
+}
+
+bool spool_output_refused(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (st.st_mode & S_IWUSR) == 0;
+}
+
 bool spool_output_free(int fd)
 {
 	static const char none[SPOOL_MAGIC_LEN];

@@ -38,5 +38,11 @@ int spool_read_bytes(struct buf *out, int fd, uint64_t offset, uint64_t bytes, s
 bool spool_output_free(int fd);
 /* Nobody has the file open as its stdout any more. */
 bool spool_output_over(int fd);
+/*
+ * Tell who prints into it without a worker that nobody wants its result any more: attendants look for that. It is a matter of the file's
+ * mode alone, so it can meet neither the output nor the note of its end. false: not allowed.
+ */
+bool spool_output_refuse(int fd);
+bool spool_output_refused(int fd);
 
 #endif

@@ -71,7 +71,7 @@ struct spool_record {
 	const char *worker_id;
 	uint32_t attempt;
 	const char *error;		/* RETRY, FAIL, LATER; else NULL */
-	const char *reason;		/* why bytes that are no result are kept: bad_data, too_large; else NULL */
+	const char *reason;		/* why bytes that are no result are kept (late.h); else NULL */
 	usec_t delay;			/* RETRY, LATER */
 	usec_t at;			/* wall clock */
 	const char *bytes;

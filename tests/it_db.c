@@ -677,7 +677,7 @@ static const char *silent_server(const char *name)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	const char *dir = test_path(name);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = story_closes(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 
 	ck_assert_int_eq(mkdir(dir, 0755), 0);
 	snprintf(at.sun_path, sizeof at.sun_path, "%s/.s.PGSQL.5432", dir);

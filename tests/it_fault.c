@@ -285,7 +285,7 @@ START_TEST(a_poison_job_fails_after_three_resets)
 
 	must_sql(db, "SELECT unstuck.enqueue('mail')");
 	settings(db, "[worker]\nheartbeat = 100ms\nworker_timeout = 300ms\nrecover_every = 0\npoll_interval = 50ms\n[queue mail]\nhandler = %s\n",
-	         script("poison", "echo >> starts.txt; kill -KILL $PPID; sleep 50"));
+	         script("poison", "echo >> starts.txt; kill -KILL $PPID; exec sleep 50"));
 	for (int i = 0; i < 4; i++) {
 		struct proc *p = must_start(NULL, "unstuck-worker", "-q");
 

@@ -285,6 +285,7 @@ START_TEST(the_page_shows_what_is_and_goes_with_it)
 	must_show(b, "document.getElementById('line').textContent.startsWith('As of ')", "true", SOON);
 	ck_assert_str_eq(page_value(b, "window.mark"), "same");
 	must_only_ask(b, port);
+	browser_close(b);
 }
 END_TEST
 
@@ -329,6 +330,7 @@ START_TEST(what_cannot_be_read_is_said)
 	server_start();
 	must_show(b, HEADLINE, "Nothing is stuck", SOON);
 	ck_assert_str_eq(browser_complaints(b), "");
+	browser_close(b);
 }
 END_TEST
 

@@ -98,6 +98,7 @@ START_TEST(cron_puts_a_stuck_row_back_and_mails_only_then)
 	if (!can_run_cron())
 		return;
 	struct testdb *db = must_have_db();
+	struct proc *cron;
 
 	must_have_table(db, 3);
 	make_stuck(db, 2);
@@ -112,8 +113,8 @@ START_TEST(cron_puts_a_stuck_row_back_and_mails_only_then)
 	write_script("sendmail", story_text("#!/bin/sh\ncat >>%s\n", test_path("mail")));
 	write_file("cron.sh", cron_script);
 
-	must_start((&(struct proc_options){ .env = WORDS(story_text("FAKETIME_LIBRARY=%s", faketime_library())) }),
-	           IN_NAMESPACES, "sh", "cron.sh");
+	cron = must_start((&(struct proc_options){ .env = WORDS(story_text("FAKETIME_LIBRARY=%s", faketime_library())) }),
+	                  IN_NAMESPACES, "sh", "cron.sh");
 	must_become(db, "SELECT analysis_status FROM videos WHERE id = 2", "METADATA_EXTRACTING", 30000);
 	must_equal(db, "SELECT count(*) FROM unstuck.recoveries WHERE job_id = '2' AND action = 'reset'", "1");
 	must_happen(runs_of_cron() >= 1 && file_exists("mail") && strstr(read_file("mail"), "yt-2") != NULL, 20000);
@@ -124,6 +125,8 @@ START_TEST(cron_puts_a_stuck_row_back_and_mails_only_then)
 	must_happen(runs_of_cron() >= before + 2, 45000);
 	ck_assert_uint_eq(text_count(read_file("mail"), "Subject: "), 1);
 	ck_assert_uint_eq(text_count(read_file("runs"), "--yes --quiet: 0\n"), runs_of_cron());
+	proc_signal(cron, SIGKILL);	/* the first process of a namespace hears nothing else */
+	must_exit(cron, 128 + SIGKILL, 5000);
 }
 END_TEST
 

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "proxy.h"
 #include "worker_story.h"
 
 #define NOTHING_LEFT(db) do { \
@@ -180,6 +181,37 @@ START_TEST(a_second_signal_skips_the_grace_period)
 }
 END_TEST
 
+/* The claim has taken a job, and nobody here knows: the way back swallows all there is, or breaks. */
+START_TEST(a_goodbye_that_could_not_be_said_is_no_exit_with_0)
+{
+	struct testdb *db = must_have_db();
+	struct proxy *way = proxy_start(server_dir(), 1);
+	struct proc *p;
+
+	write_filef("unstuck.ini", "[unstuck]\ndatabase_url = postgresql:///%s?host=%s&port=5432&user=postgres\n[worker]\nheartbeat = 100ms\n"
+	            "worker_timeout = 1h\n[queue mail]\nhandler = true\n", db->name, proxy_dir(0));
+	p = must_start(NULL, "unstuck-worker");
+	must_become(db, "SELECT count(*) FROM unstuck.workers", "1", 5000);
+	proc_signal(p, SIGTSTP);	/* so that no claim is under way when the way back ends */
+	must_become(db, "SELECT state FROM unstuck.workers", "quiet", 5000);
+	must_sql(db, "SELECT unstuck.enqueue('mail')");
+	proxy_order(way, 0, PROXY_SWALLOW, NULL);
+	proc_signal(p, SIGCONT);
+	must_become(db, "SELECT status FROM unstuck.jobs", "PROCESSING", 5000);
+	if (_i == 1) {
+		proxy_order(way, 0, PROXY_REFUSE, NULL);
+		must_say(p, "event=db_lost");
+	}
+	proc_signal(p, SIGTERM);
+	must_say(p, "event=stopping");
+	proc_signal(p, SIGTERM);
+	must_exit(p, 75, 15000);
+	ck_assert_ptr_nonnull(strstr(proc_err(p), " presence=forced/"));
+	/* what was swallowed arrived, and so did the release */
+	must_equal(db, "SELECT status FROM unstuck.jobs", _i == 1 ? "PROCESSING" : "PENDING");
+}
+END_TEST
+
 START_TEST(a_signal_to_the_whole_group_is_no_failure)
 {
 	struct testdb *db = must_have_db();
@@ -290,6 +322,7 @@ int main(void)
 	tcase_add_test(tc, a_stop_is_told_before_it_starts_and_after_it);
 	tcase_add_test(tc, signals_during_the_last_moments_change_nothing);
 	tcase_add_test(tc, a_second_signal_skips_the_grace_period);
+	tcase_add_loop_test(tc, a_goodbye_that_could_not_be_said_is_no_exit_with_0, 0, 2);
 	tcase_add_loop_test(tc, a_signal_to_the_whole_group_is_no_failure, 0, 2);
 	tcase_add_test(tc, a_hundred_deploys_leave_no_processing_row);
 	tcase_add_test(tc, quiet_claims_no_more_and_continue_works_on);

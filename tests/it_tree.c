@@ -209,6 +209,34 @@ START_TEST(an_orphan_has_its_time_limit_too)
 }
 END_TEST
 
+/* Nobody would take its result; the first to look at the spool says so to who attends it. */
+START_TEST(an_orphan_whose_job_was_cancelled_is_ended)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail'), unstuck.enqueue('gone'), unstuck.enqueue('deaf')");
+	settings(db, FINISHING "[queue mail]\non_worker_death = finish\nhandler = %s\n[queue gone]\non_worker_death = finish\nhandler = %s\n"
+	             "[queue deaf]\non_worker_death = finish\nhandler = %s\n",
+	         script("half", "echo '{\"half\": 1'; echo >> starts.txt; exec sleep 50"),
+	         script("whole", "trap 'echo 1; exit 0' TERM; echo >> starts.txt; while :; do sleep 0.02; done"),
+	         script("deaf", "trap '' TERM; echo 2; echo >> starts.txt; while :; do sleep 0.02; done"));
+	must_leave_orphans(3);
+	must_run(0, NULL, "unstuckctl", "spool", "replay");
+	ck_assert_uint_ge(procs_alive(), 6);
+	must_sql(db, "SELECT unstuck.cancel(id) FROM unstuck.jobs WHERE queue <> 'gone'; DELETE FROM unstuck.jobs WHERE queue = 'gone'");
+	p = _i == 0 ? must_run(0, NULL, "unstuckctl", "spool", "replay") : must_start(NULL, "unstuck-worker");
+	must_happen(procs_alive() == (size_t)_i, 10000);
+	if (_i == 0) {
+		ck_assert_uint_eq(text_count(proc_err(p), "the handler that a dead worker left is ended"), 3);
+		must_run(0, NULL, "unstuckctl", "spool", "replay");
+	}
+	must_become(db, "SELECT string_agg(concat_ws(' ', queue, reason, convert_from(raw, 'UTF8')), ', ' ORDER BY queue) FROM unstuck.late_results",
+	            "deaf unfinished 2\n, gone missing 1\n, mail unfinished {\"half\": 1\n", 10000);
+	must_equal(db, "SELECT string_agg(status, ' ') FROM unstuck.jobs", "CANCELLED CANCELLED");
+}
+END_TEST
+
 /* Beside a living worker an attended handler is as any other. */
 START_TEST(an_attended_handler_is_as_any_other)
 {
@@ -255,6 +283,7 @@ int main(void)
 	tcase_add_test(tc, a_handler_outlives_its_worker_and_the_next_one_stores_its_result);
 	tcase_add_test(tc, recover_judges_the_end_of_orphans_as_their_worker_would);
 	tcase_add_test(tc, an_orphan_has_its_time_limit_too);
+	tcase_add_loop_test(tc, an_orphan_whose_job_was_cancelled_is_ended, 0, 2);
 	tcase_add_test(tc, an_attended_handler_is_as_any_other);
 	tcase_add_test(tc, to_finish_needs_a_file_to_print_into);
 	return check_main(s);

@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "error.h"
 #include "ident.h"
+#include "leftovers.h"
 #include "log.h"
 #include "words.h"
 
@@ -1389,6 +1390,8 @@ START_TEST(log_line_after_a_torn_one_starts_anew)
 	drain[n] = '\0';
 	ck_assert_str_eq(drain + TS_LEN, " info event=last\n");
 	buf_release(&big);
+	close(ends[0]);
+	close(ends[1]);
 }
 END_TEST
 
@@ -1430,9 +1433,9 @@ END_TEST
 
 #define LOOP(tc, test, table) tcase_add_loop_test(tc, test, 0, (int)ARRAY_SIZE(table))
 
-static TCase *error_case(void)
+static void error_case(Suite *s)
 {
-	TCase *tc = tcase_create("error");
+	TCase *tc = unit_case(s, "error");
 
 	tcase_add_test(tc, error_first_cause_wins);
 	tcase_add_test(tc, error_prefix_goes_before_the_text);
@@ -1440,12 +1443,11 @@ static TCase *error_case(void)
 	tcase_add_test(tc, error_is_cut_between_characters);
 	LOOP(tc, error_has_an_exit_status, statuses);
 	tcase_add_test(tc, exit_statuses_are_the_interface);
-	return tc;
 }
 
-static TCase *clock_case(void)
+static void clock_case(Suite *s)
 {
-	TCase *tc = tcase_create("clock");
+	TCase *tc = unit_case(s, "clock");
 
 	LOOP(tc, duration_is_read_or_refused, durations);
 	tcase_add_test(tc, duration_text_reads_back);
@@ -1454,12 +1456,11 @@ static TCase *clock_case(void)
 	tcase_add_test(tc, wall_clock_text_is_utc);
 	tcase_add_test(tc, clocks_run);
 	tcase_add_test(tc, jitter_stays_in_range_and_moves);
-	return tc;
 }
 
-static TCase *buf_case(void)
+static void buf_case(Suite *s)
 {
-	TCase *tc = tcase_create("buf");
+	TCase *tc = unit_case(s, "buf");
 
 	tcase_add_test(tc, buf_grows_and_stays_terminated);
 	tcase_add_test(tc, buf_holds_nul_bytes);
@@ -1470,35 +1471,32 @@ static TCase *buf_case(void)
 	tcase_add_test(tc, memory_that_cannot_be_had_ends_the_program);
 	LOOP(tc, utf8_is_told_and_cleaned, utf8);
 	LOOP(tc, utf8_clean_stops_before_max, utf8);
-	return tc;
 }
 
-static TCase *words_case(void)
+static void words_case(Suite *s)
 {
-	TCase *tc = tcase_create("words");
+	TCase *tc = unit_case(s, "words");
 
 	LOOP(tc, command_is_split_or_refused, commands);
 	tcase_add_test(tc, many_words);
 	LOOP(tc, nearest_word, typos);
 	tcase_add_test(tc, nearest_word_takes_the_first_of_equals_and_skips_giants);
-	return tc;
 }
 
-static TCase *ident_case(void)
+static void ident_case(Suite *s)
 {
-	TCase *tc = tcase_create("ident");
+	TCase *tc = unit_case(s, "ident");
 
 	LOOP(tc, identifier_is_read_or_refused, idents);
 	tcase_add_test(tc, identifier_of_any_length_is_refused_in_bounds);
 	LOOP(tc, qualified_name_is_read_or_refused, tables);
 	LOOP(tc, quoting, quoted);
 	LOOP(tc, quoted_identifier_reads_back, idents);
-	return tc;
 }
 
-static TCase *log_case(void)
+static void log_case(Suite *s)
 {
-	TCase *tc = tcase_create("log");
+	TCase *tc = unit_case(s, "log");
 
 	tcase_add_checked_fixture(tc, log_set_up, log_tear_down);
 	tcase_set_timeout(tc, 20);
@@ -1520,18 +1518,17 @@ static TCase *log_case(void)
 	tcase_add_test(tc, log_to_what_is_not_the_journal_has_none);
 	tcase_add_test(tc, log_line_after_a_torn_one_starts_anew);
 	tcase_add_test(tc, log_lines_of_many_processes_do_not_mix);
-	return tc;
 }
 
 int main(void)
 {
 	Suite *s = suite_create("common");
 
-	suite_add_tcase(s, error_case());
-	suite_add_tcase(s, clock_case());
-	suite_add_tcase(s, buf_case());
-	suite_add_tcase(s, words_case());
-	suite_add_tcase(s, ident_case());
-	suite_add_tcase(s, log_case());
+	error_case(s);
+	clock_case(s);
+	buf_case(s);
+	words_case(s);
+	ident_case(s);
+	log_case(s);
 	return check_main(s);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "check_main.h"
 #include "fragment.h"
+#include "leftovers.h"
 #include "mapping.h"
 #include "words.h"
 
@@ -151,10 +152,9 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("fragment");
-	TCase *tc = tcase_create("settings of a mapping");
+	TCase *tc = unit_case(s, "settings of a mapping");
 
 	tcase_add_loop_test(tc, settings_that_cannot_work_are_refused_by_name, 0, ARRAY_SIZE(refused));
 	tcase_add_loop_test(tc, sql_of_the_user_stays_where_it_is_put, 0, ARRAY_SIZE(fragments));
-	suite_add_tcase(s, tc);
 	return check_main(s);
 }

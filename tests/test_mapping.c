@@ -12,6 +12,7 @@
 
 #include "buf.h"
 #include "check_main.h"
+#include "leftovers.h"
 #include "mapping.h"
 #include "words.h"
 
@@ -172,10 +173,9 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("mapping");
-	TCase *tc = tcase_create("golden SQL");
+	TCase *tc = unit_case(s, "golden SQL");
 
 	tcase_add_loop_test(tc, statements_are_what_they_were, 0, (int)ARRAY_SIZE(goldens));
 	tcase_add_loop_test(tc, no_placeholder_and_no_bare_name_is_left, 0, (int)ARRAY_SIZE(goldens));
-	suite_add_tcase(s, tc);
 	return check_main(s);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "check_main.h"
+#include "leftovers.h"
 #include "pg.h"
 #include "sqltext.h"
 #include "words.h"
@@ -141,7 +142,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("pg");
-	TCase *pg = tcase_create("pg");
+	TCase *pg = unit_case(s, "pg");
 
 	tcase_add_test(pg, an_sqlstate_says_whether_the_same_may_succeed_later);
 	tcase_add_test(pg, a_connection_gets_our_defaults_where_the_user_named_none);
@@ -149,6 +150,5 @@ int main(void)
 	tcase_add_test(pg, a_wrong_url_is_refused_and_nothing_of_it_told);
 	tcase_add_test(pg, an_array_holds_any_text);
 	tcase_add_test(pg, a_text_of_sql_is_there_whole_and_in_sections);
-	suite_add_tcase(s, pg);
 	return check_main(s);
 }

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 #include "check_main.h"
+#include "leftovers.h"
 #include "redis_url.h"
 
 static const struct {
@@ -74,10 +75,9 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("redis_url");
-	TCase *tc = tcase_create("urls");
+	TCase *tc = unit_case(s, "urls");
 
 	tcase_add_loop_test(tc, a_url_is_taken_apart, 0, ARRAY_SIZE(good));
 	tcase_add_loop_test(tc, a_wrong_one_is_refused_without_a_word_of_it, 0, ARRAY_SIZE(bad));
-	suite_add_tcase(s, tc);
 	return check_main(s);
 }

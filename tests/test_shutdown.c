@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check_main.h"
+#include "leftovers.h"
 #include "shutdown.h"
 
 enum { FIRST, SECOND, THIRD, PARTS };
@@ -187,9 +188,8 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("shutdown");
-	TCase *tc = tcase_create("contract");
+	TCase *tc = unit_case(s, "contract");
 
-	suite_add_tcase(s, tc);
 	tcase_add_test(tc, nothing_happens_before_it_is_asked_for);
 	tcase_add_test(tc, all_parts_done_leave_in_one_go_and_in_order);
 	tcase_add_test(tc, a_part_is_waited_for_and_the_next_is_not_asked_before);

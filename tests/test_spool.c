@@ -616,6 +616,8 @@ START_TEST(what_gathers_during_a_sync_goes_in_the_next)
 	for (uint64_t i = 1; i <= 1001; i++)
 		spool_done(s, i);
 	spool_close(s);
+	close(gate[0]);
+	close(gate[1]);
 }
 END_TEST
 

@@ -17,13 +17,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "spool_read.h"
+
 #define LOOK_EVERY_MS 50		/* when the worker is gone */
 
 struct attendant {
 	const struct attend *a;
 	pid_t worker, handler;
 	usec_t until;			/* TERM, then KILL */
-	bool ending;
+	bool ending, overdue;
 };
 
 static bool is_alone(const struct attendant *t)
@@ -63,12 +65,15 @@ static void read_stderr(const struct attendant *t)
 /* A handler that does not go at TERM, or prints without end, has no result: no note is left, and we go with its group. */
 static void keep_limits(struct attendant *t)
 {
-	if (printed(t->a) > t->a->most)
+	bool overdue = clock_now() >= t->until;
+
+	if (printed(t->a) > t->a->most || (overdue && t->ending))
 		kill(0, SIGKILL);
-	if (clock_now() < t->until)
+	if (t->ending || !(overdue || spool_output_refused(t->a->note.fd)))
 		return;
-	kill(0, t->ending ? SIGKILL : SIGTERM);
+	kill(0, SIGTERM);
 	t->ending = true;
+	t->overdue = overdue;
 	t->until = clock_now() + t->a->force;
 }
 
@@ -148,7 +153,7 @@ static _Noreturn void attendant(const struct launch *l, const struct attend *a, 
 	t.until = clock_now() + a->limit;
 	close_others(a->note.fd, a->stderr_end);
 	status = wait_for_handler(&t);
-	note_end(a, t.ending ? status | SPOOL_OVERDUE : status);
+	note_end(a, t.overdue ? status | SPOOL_OVERDUE : status);
 	if (!is_alone(&t))
 		end_as(status);
 	fdatasync(a->note.fd);

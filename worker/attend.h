@@ -6,7 +6,8 @@
  * It leads the handler's group, so that a signal to the group is one to the handler (nothing but KILL reaches the
  * attendant itself). It learns how the handler ended, notes that in the handler's output file, and ends in the same way: the
  * worker sees no difference. When the worker is gone it also reads what the handler says on stderr, so that it does not
- * die of that, keeps its time limit, and syncs the note. Then whoever replays the spool knows as much as the worker would.
+ * die of that, keeps its time limit, ends it when who replays the spool says that nobody wants its result any more, and syncs the
+ * note. Then whoever replays the spool knows as much as the worker would.
  *
  * Not here: becoming the handler (launch.c), what the note means (common/replay*).
  */

@@ -98,6 +98,7 @@ static void claim_failed(struct claim *c, const struct db_reply *reply)
 		q->claim_at = 0;	/* the reconnect is the pause; its reconcile finds what this claim took */
 		q->claim_errors = 0;
 		q->unsure = true;
+		c->w->claim_lost = true;
 	}
 }
 

@@ -3,7 +3,7 @@
  *
  * How an end is judged, first row that fits:
  *
- *   claim lost                      exit 0: the result is offered, and kept as late; else forgotten
+ *   claim lost                      exit 0: the result is offered, and kept as late; else nothing for the job
  *   printed too much                failed for good, bytes kept
  *   exit 0                          done; failed for good when the output cannot be stored
  *   ended by us for a stop          released
@@ -12,6 +12,9 @@
  *   exit 75                         later
  *   exit 65                         failed for good
  *   anything else                   failed, retried
+ *
+ * Where the end was not its own (we or a stranger sent a signal), what it had printed is kept as late, "unfinished": it may
+ * have been whole, and only its way out was too long.
  */
 #include "exec.h"
 
@@ -28,6 +31,7 @@
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "printed.h"
 #include "rate.h"
 
 #define LOOK_EVERY (100 * MSEC)		/* at how much was printed into files */
@@ -75,7 +79,7 @@ static void exec_judge_failure(struct job *j, const struct child_end *end, int c
 		                 strsignal(WTERMSIG(end->status)));
 	else
 		what = xasprintf("the handler ended with exit status %d", code);
-	outcome_failed(j, j->ending != ENDING_NONE ? OUTCOME_RETRY : kind, outcome_text(what, end));
+	outcome_failed(j, kind, outcome_text(what, end));
 	free(what);
 }
 
@@ -97,32 +101,53 @@ static bool exec_read_file(struct worker *w, struct job *j, int code)
 	return false;
 }
 
+static void exec_keep_output(struct job *j)
+{
+	struct error err = ERROR_INIT;
+
+	if (j->file != NULL) {
+		j->cut = keep_out_size(j) > j->queue->set->max_result;
+		if (keep_out_read(j, j->queue->set->max_result, &err) < 0)
+			log_event(LOG_WARNING, "output_lost", LS("queue", j->queue->set->name), LS("job", j->id), LS("error", err.text));
+	}
+	outcome_keep(j);
+}
+
+/* Its end was not its own, and it has no result. */
+static void exec_judge_ended(struct worker *w, struct job *j, const struct child_end *end)
+{
+	if (j->ending == ENDING_TIMEOUT)
+		outcome_timeout(j, end);
+	else if (j->ending != ENDING_NONE || worker_stopping(w))
+		j->outcome.kind = OUTCOME_RELEASE;	/* refused where the claim is lost */
+	else
+		exec_judge_failure(j, end, -1);
+	exec_keep_output(j);
+	if (j->ending == ENDING_LOST && j->outcome.late_reason == LATE_NONE)
+		handler_forget(w, j);
+	else if (j->ending == ENDING_NONE && !worker_stopping(w))
+		handler_hold(w, j);	/* perhaps the stop that killed it is on its way to us */
+	else
+		handler_over(w, j);
+}
+
 static void exec_judge(struct worker *w, struct job *j, const struct child_end *end)
 {
 	int code = WIFEXITED(end->status) ? WEXITSTATUS(end->status) : -1;
-	bool strangers = j->ending == ENDING_NONE && outcome_is_stop_signal(end->status);
+	bool by_us = j->ending != ENDING_NONE && j->ending != ENDING_TOO_LARGE;
 
-	if (j->ending == ENDING_LOST && code != 0) {
-		handler_forget(w, j);
+	if (code != 0 && (by_us || (j->ending == ENDING_NONE && ended_from_outside(end->status)))) {
+		exec_judge_ended(w, j, end);
 		return;
 	}
-	if (!exec_read_file(w, j, code)) {
+	if (!exec_read_file(w, j, code))
 		;	/* judged */
-	} else if (j->ending == ENDING_TOO_LARGE) {
+	else if (j->ending == ENDING_TOO_LARGE)
 		outcome_too_large(j);
-	} else if (code == 0) {
+	else if (code == 0)
 		outcome_printed(j);
-	} else if (j->ending == ENDING_STOP || (strangers && worker_stopping(w))) {
-		j->outcome.kind = OUTCOME_RELEASE;
-	} else if (j->ending == ENDING_TIMEOUT) {
-		outcome_timeout(j, end);
-	} else {
+	else
 		exec_judge_failure(j, end, code);
-		if (strangers) {
-			handler_hold(w, j);	/* perhaps the stop that killed it is on its way to us */
-			return;
-		}
-	}
 	handler_over(w, j);
 }
 
@@ -135,6 +160,7 @@ static void exec_on_output(void *arg, const char *data, size_t len)
 
 	if (len > room) {
 		buf_add(&j->out, data, room);
+		j->cut = true;
 		child_stop_reading(j->child);
 		exec_end(j->queue->worker, j, ENDING_TOO_LARGE);
 		return;

@@ -54,7 +54,7 @@ struct outcome {
 	struct buf result;	/* DONE: the text to store */
 	struct buf raw;		/* the handler's bytes, where they must be kept as they are */
 	char *error;		/* RETRY, FAIL, LATER: what happened; valid UTF-8 */
-	enum late_reason late_reason;	/* of raw, or of a result that came too late; else LATE_NONE */
+	enum late_reason late_reason;	/* of raw (with RETRY, FAIL, RELEASE), or of a result that came too late; else LATE_NONE */
 	usec_t delay;		/* RETRY, LATER */
 };
 
@@ -85,6 +85,7 @@ struct job {
 	double progress;		/* serve: the last one told, 0 to 1 as a rule; NAN: never told */
 	struct spool_out *file;		/* exec with spool = always: what stdout goes to; else NULL */
 	struct buf out;			/* stdout so far, or read back; serve: the result */
+	bool cut;			/* more was printed than max_result: out is not whole */
 	usec_t started_at;		/* serve: CLAIMED: since when it waits for a process */
 	usec_t ended_at;		/* ENDED */
 	usec_t end_at;			/* RUNNING: time limit; then when KILL follows; HELD: when to judge */

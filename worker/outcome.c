@@ -4,10 +4,8 @@
 #include "outcome.h"
 
 #include <ctype.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "printed.h"
 
@@ -37,12 +35,6 @@ char *outcome_text(const char *what, const struct child_end *said)
 	return buf_give(&b);
 }
 
-bool outcome_is_stop_signal(int status)
-{
-	return WIFSIGNALED(status)
-	       && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGKILL);
-}
-
 void outcome_failed(struct job *j, enum outcome_kind kind, char *error)
 {
 	j->outcome.kind = kind;
@@ -50,12 +42,23 @@ void outcome_failed(struct job *j, enum outcome_kind kind, char *error)
 	j->outcome.delay = kind == OUTCOME_FAIL ? 0 : outcome_backoff(j);
 }
 
-void outcome_rejected(struct job *j, enum late_reason reason, char *error)
+static void outcome_bytes(struct job *j, enum late_reason reason)
 {
-	outcome_failed(j, OUTCOME_FAIL, error);
 	j->outcome.late_reason = reason;
 	j->outcome.raw = j->out;
 	j->out = (struct buf)BUF_INIT;
+}
+
+void outcome_rejected(struct job *j, enum late_reason reason, char *error)
+{
+	outcome_failed(j, OUTCOME_FAIL, error);
+	outcome_bytes(j, reason);
+}
+
+void outcome_keep(struct job *j)
+{
+	if (j->out.len > 0)
+		outcome_bytes(j, j->cut ? LATE_TOO_LARGE : LATE_UNFINISHED);
 }
 
 void outcome_too_large(struct job *j)

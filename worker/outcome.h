@@ -19,12 +19,12 @@ void outcome_failed(struct job *j, enum outcome_kind kind, char *error);
 /* Failed for good because of the bytes in j->out, which are kept under this reason; takes error. */
 void outcome_rejected(struct job *j, enum late_reason reason, char *error);
 void outcome_too_large(struct job *j);
+/* Whatever else its outcome is: what it had printed when it was ended is kept, if that is anything. Perhaps a whole result. */
+void outcome_keep(struct job *j);
 /* RETRY: it ran longer than the queue's timeout. said: as below. */
 void outcome_timeout(struct job *j, const struct child_end *said);
 
 /* what, and behind it the handler's last words on stderr. The caller frees it. */
 char *outcome_text(const char *what, const struct child_end *said);
-/* Ended by a TERM, INT or KILL: when we did not send it, perhaps a stop that is on its way to us too. */
-bool outcome_is_stop_signal(int status);
 
 #endif

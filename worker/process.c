@@ -17,6 +17,7 @@
 #include "line.h"
 #include "log.h"
 #include "outcome.h"
+#include "printed.h"
 #include "rate.h"
 
 #define LINE_MORE (64 * 1024)		/* a line may be longer than max_result by this */
@@ -270,7 +271,7 @@ static void serve_crashed(struct serve *s, usec_t now)
 static void process_judge_job(const struct process *p, struct job *j, const struct child_end *end, const char *what)
 {
 	struct worker *w = p->s->q->worker;
-	bool strangers = p->state < PROCESS_ENDING && outcome_is_stop_signal(end->status);
+	bool strangers = p->state < PROCESS_ENDING && ended_from_outside(end->status);
 
 	if (j->killed)
 		w->count.killed++;

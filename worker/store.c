@@ -29,7 +29,8 @@
 #define UNPLACED_MAX 127		/* batches that go the long way before places are tried again */
 #define GATHER (50 * MSEC)		/* at most, and only while there is work ahead */
 
-enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_COMPLETE_PLACED, WRITE_FAIL, WRITE_RELEASE, WRITE_CLASSIFY, WRITE_LATE };
+/* RELEASE_LATE: with bytes to keep, in the same transaction. */
+enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_COMPLETE_PLACED, WRITE_FAIL, WRITE_RELEASE, WRITE_RELEASE_LATE, WRITE_CLASSIFY, WRITE_LATE };
 
 struct write {			/* outcomes of one queue and one identity in one request */
 	struct worker *w;
@@ -137,7 +138,7 @@ static enum write_kind store_kind(const struct job *j)
 			return WRITE_COMPLETE_NULL;
 		return j->row_place[0] != '\0' && j->queue->unplaced == 0 ? WRITE_COMPLETE_PLACED : WRITE_COMPLETE;
 	case OUTCOME_RELEASE:
-		return WRITE_RELEASE;
+		return j->outcome.late_reason != LATE_NONE ? WRITE_RELEASE_LATE : WRITE_RELEASE;
 	case OUTCOME_RETRY:
 	case OUTCOME_FAIL:
 	case OUTCOME_LATER:
@@ -259,6 +260,18 @@ static void settle_done(struct worker *w, struct job *j)
 	worker_forget_job(w, j);
 }
 
+/* Its bytes are kept, whatever else becomes of the job. */
+static void note_late(struct worker *w, const struct job *j)
+{
+	if (j->outcome.late_reason == LATE_NONE)
+		return;
+	w->count.late++;
+	metrics_late(j->queue, j->outcome.late_reason);
+	log_event(LOG_WARNING, "late_result", LS("queue", j->queue->set->name), LS("job", j->id),
+	          LN("claim", j->claim_id), LS("reason", late_name(j->outcome.late_reason)),
+	          LS("next", "its bytes are in unstuck.late_results"));
+}
+
 static void settle_failed(struct worker *w, struct job *j, bool retried)
 {
 	char delay[USEC_TEXT_MAX];
@@ -268,8 +281,7 @@ static void settle_failed(struct worker *w, struct job *j, bool retried)
 		adoption_due(j->queue);		/* an earlier run did not fail: it may have ended well, and too late */
 	w->count.finished++;
 	count_run(j);
-	if (j->outcome.late_reason != LATE_NONE)	/* its bytes went with it */
-		metrics_late(j->queue, j->outcome.late_reason);
+	note_late(w, j);
 	if (retried) {
 		w->count.retried++;
 		log_event(LOG_WARNING, "job_retry", LS("queue", j->queue->set->name), LS("job", j->id),
@@ -293,16 +305,13 @@ static void settle_released(struct worker *w, struct job *j)
 		claim_due(j->queue, 0);		/* its process had to be ended; who gave back one not started says when */
 	log_event(LOG_INFO, "job_released", LS("queue", j->queue->set->name), LS("job", j->id),
 	          LN("attempt", j->attempt), LS("started", j->started ? "yes" : "no"));
+	note_late(w, j);
 	worker_forget_job(w, j);
 }
 
 static void settle_late(struct worker *w, struct job *j)
 {
-	w->count.late++;
-	metrics_late(j->queue, j->outcome.late_reason);
-	log_event(LOG_WARNING, "late_result", LS("queue", j->queue->set->name), LS("job", j->id),
-	          LN("claim", j->claim_id), LS("reason", late_name(j->outcome.late_reason)),
-	          LS("next", "its bytes are in unstuck.late_results"));
+	note_late(w, j);
 	if (late_is_adopted_unasked(j->outcome.late_reason))
 		adoption_due(j->queue);
 	worker_forget_job(w, j);
@@ -395,10 +404,10 @@ static void field_raw(struct buf *b, const struct job *j)
 		array_add_bytes(b, &j->outcome.raw);
 }
 
-/* The bytes of a result that was fine and came too late. */
+/* Of a result that was fine and came too late, or of no result. */
 static void field_late_raw(struct buf *b, const struct job *j)
 {
-	array_add_bytes(b, &j->outcome.result);
+	array_add_bytes(b, j->outcome.kind == OUTCOME_DONE ? &j->outcome.result : &j->outcome.raw);
 }
 
 typedef void field_fn(struct buf *b, const struct job *j);
@@ -429,6 +438,7 @@ static const struct {
 	[WRITE_FAIL]     = { STMT_FAIL, 8, { field_id, field_claim, NULL, field_kind, field_error, field_delay,
 	                                     field_reason, field_raw } },
 	[WRITE_RELEASE]  = { STMT_RELEASE, 4, { field_id, field_claim, NULL, field_started } },
+	[WRITE_RELEASE_LATE] = { STMT_RELEASE, 4, { field_id, field_claim, NULL, field_started } },
 	[WRITE_CLASSIFY] = { STMT_CLASSIFY, 3, { field_id, field_claim, NULL } },
 	[WRITE_LATE]     = { STMT_LATE, 5, { field_id, field_claim, NULL, field_reason, field_late_raw } },
 };
@@ -444,13 +454,14 @@ static bool write_needs_no_results(const struct write *b)
 	return b->kind == WRITE_COMPLETE_PLACED && b->q->on_success != NULL && b->q->map.result == NULL;
 }
 
-static void write_add_statement(const struct write *b, struct db_request *r, enum statement s)
+/* A statement with the parameters of this kind. */
+static void write_add_statement(const struct write *b, struct db_request *r, enum statement s, enum write_kind kind)
 {
 	char *params[8];
-	int n = write_form[b->kind].n;
+	int n = write_form[kind].n;
 
 	for (int i = 0; i < n; i++) {
-		field_fn *field = write_form[b->kind].fields[i];
+		field_fn *field = write_form[kind].fields[i];
 
 		if (field == NULL)
 			params[i] = xstrdup(TAILQ_FIRST(&b->jobs)->worker);
@@ -470,7 +481,7 @@ static void write_add_on_success(const struct write *b, struct db_request *r)
 	const struct job *j;
 
 	db_request_add(r, "BEGIN", 0, NULL, NULL);
-	write_add_statement(b, r, b->kind == WRITE_COMPLETE ? STMT_COMPLETE_ALL : STMT_COMPLETE_PLACED);
+	write_add_statement(b, r, b->kind == WRITE_COMPLETE ? STMT_COMPLETE_ALL : STMT_COMPLETE_PLACED, b->kind);
 	TAILQ_FOREACH(j, &b->jobs, link) {
 		char *params[] = { xstrdup(j->id), xstrndup(buf_text(&j->outcome.result), j->outcome.result.len) };
 
@@ -567,6 +578,19 @@ static void write_resend_singly(struct write *b)
 	}
 }
 
+/* What a write left, whose claims are lost. */
+static void settle_refused(struct write *b)
+{
+	while (b->len != 0) {
+		struct job *j = write_take_first(b);
+
+		if (j->outcome.late_reason != LATE_NONE)
+			settle_late(b->w, j);
+		else
+			settle_fenced(b->w, j);
+	}
+}
+
 static void write_done(struct write *b, const struct db_reply *reply)
 {
 	b->q->write_errors = 0;
@@ -586,19 +610,12 @@ static void write_done(struct write *b, const struct db_reply *reply)
 		break;
 	case WRITE_FAIL:
 		write_each_row(b, reply->results[0], row_failed);
-		while (b->len != 0) {
-			struct job *j = write_take_first(b);
-
-			if (j->outcome.late_reason != LATE_NONE)
-				settle_late(b->w, j);
-			else
-				settle_fenced(b->w, j);
-		}
+		settle_refused(b);
 		break;
 	case WRITE_RELEASE:
+	case WRITE_RELEASE_LATE:
 		write_each_row(b, reply->results[0], row_released);
-		while (b->len != 0)
-			settle_fenced(b->w, write_take_first(b));
+		settle_refused(b);
 		break;
 	case WRITE_CLASSIFY:
 		write_each_row(b, reply->results[0], row_classified);
@@ -700,7 +717,9 @@ static void write_send(struct write *b)
 	if (write_has_on_success(b)) {
 		write_add_on_success(b, r);
 	} else {
-		write_add_statement(b, r, write_form[b->kind].statement);
+		write_add_statement(b, r, write_form[b->kind].statement, b->kind);
+		if (b->kind == WRITE_RELEASE_LATE)
+			write_add_statement(b, r, STMT_LATE, WRITE_LATE);
 		batch_forget(b->q, r);
 	}
 	if (db_is_ready(b->w->db)) {

@@ -169,7 +169,9 @@ static void force_results(struct worker *w)
 
 	keep_all(w);
 	TAILQ_FOREACH(j, &w->jobs, all) {
-		if (j->state != JOB_ENDED || j->outcome.kind == OUTCOME_RELEASE || keep_has(w, j))
+		bool nothing = j->outcome.kind == OUTCOME_RELEASE && j->outcome.late_reason == LATE_NONE;
+
+		if (j->state != JOB_ENDED || nothing || keep_has(w, j))
 			continue;
 		w->count.unsaved++;
 		log_event(LOG_ERROR, "result_not_stored", LS("queue", j->queue->set->name), LS("job", j->id),
@@ -258,6 +260,12 @@ static const struct part leaving[] = {
 	{ "redis",    redis_leave,  look_redis,    redis_cut,      until_redis },
 	{ "database", ask_database, look_database, force_database, until_announced },
 };
+
+/* In its jobs in memory, or without our knowledge: a claim that nobody heard the end of, and no goodbye that found nothing. */
+static bool may_hold_rows(const struct worker *w)
+{
+	return w->jobs_len != 0 || w->release_failed || ((w->claim_lost || !claim_is_idle(w)) && w->presence != GONE);
+}
 
 static void report_shutdown(const struct worker *w)
 {
@@ -562,7 +570,7 @@ enum exit_status worker_run(const struct settings *set, struct queue **queues, s
 		FAILPOINT(before_exit);
 		flood_tell_all(&w);
 		report_shutdown(&w);
-		status = w.count.unsaved != 0 || w.jobs_len != 0 || w.release_failed ? EXIT_HELD
+		status = w.count.unsaved != 0 || may_hold_rows(&w) ? EXIT_HELD
 		       : strncmp(w.shutdown.reason, "failed.", 7) == 0 ? EXIT_FAILED : EXIT_DONE;
 	}
 	worker_close(&w);

@@ -70,6 +70,7 @@ struct worker {
 	size_t claim_first;		/* whose turn it is to claim first */
 	uint32_t asked;			/* rows asked for by claims under way */
 	uint32_t hungry;		/* queues that are */
+	bool claim_lost;		/* the answer of one was, once: only a goodbye says for sure that it left nothing */
 	bool quiet;			/* TSTP: claim no more, stay up */
 	uint64_t max_jobs;		/* 0: no limit */
 	bool drain;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "files.h"
 #include "scene.h"
@@ -218,6 +219,15 @@ static int open_lane(int lane)
 	return fd;
 }
 
+static void proxy_end(void *arg)
+{
+	const struct proxy *p = arg;
+
+	close(p->line);
+	kill(p->pid, SIGKILL);
+	waitpid(p->pid, NULL, 0);
+}
+
 struct proxy *proxy_start(const char *dir, int lanes)
 {
 	struct proxy *p = story_memory(sizeof *p);
@@ -242,6 +252,7 @@ struct proxy *proxy_start(const char *dir, int lanes)
 	for (int i = 0; i < lanes; i++)
 		close(listening[i]);
 	p->line = pair[0];
+	story_after(proxy_end, p);
 	return p;
 }
 

@@ -135,7 +135,7 @@ struct chaos *chaos_begin(int lanes, uint64_t seed, const char *limit, const cha
 	c->lanes_len = lanes;
 	c->random = seed * 0x9e3779b97f4a7c15 + 0x2545f4914f6cdd1d;
 	c->log = test_path("said.txt");
-	c->log_fd = open(c->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	c->log_fd = story_closes(open(c->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
 	if (c->log_fd < 0)
 		story_fail("%s cannot be written", c->log);
 	c->proxy = proxy_start(server_dir(), lanes);

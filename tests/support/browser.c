@@ -17,11 +17,11 @@ struct browser {
 /* ---- commands ---- */
 
 /* Takes body (NULL: {}). Gives the value of the answer; a refusal fails the test. */
-static json_t *ask(const char *url, json_t *body)
+static json_t *ask_by(const char *method, const char *url, json_t *body)
 {
 	char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
 	const struct proc_options options = { .input = text != NULL ? story_text("%s", text) : "{}" };
-	struct proc *p = proc_start(&options, WORDS("curl", "-sS", "--noproxy", "*", "--max-time", "300", "-H",
+	struct proc *p = proc_start(&options, WORDS("curl", "-sS", "--noproxy", "*", "--max-time", "300", "-X", method, "-H",
 	                                            "Content-Type: application/json", "--data-binary", "@-", url));
 	json_t *answer, *value;
 
@@ -34,6 +34,11 @@ static json_t *ask(const char *url, json_t *body)
 		story_fail("%s: %.2000s", url, proc_out(p));
 	json_decref(answer);
 	return value;
+}
+
+static json_t *ask(const char *url, json_t *body)
+{
+	return ask_by("POST", url, body);
 }
 
 static json_t *tell(struct browser *b, const char *path, json_t *body)
@@ -80,6 +85,11 @@ struct browser *browser_open(void)
 	json_decref(session);
 	json_decref(tell(b, "timeouts", json_pack("{s:i}", "script", 300000)));
 	return b;
+}
+
+void browser_close(struct browser *b)
+{
+	json_decref(ask_by("DELETE", b->session, NULL));
 }
 
 void browser_go(struct browser *b, const char *url)

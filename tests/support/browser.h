@@ -26,6 +26,7 @@ struct browser;
 #define screenshot(b, path) (story_at(__FILE__, __LINE__), browser_screenshot(b, path))
 
 struct browser *browser_open(void);
+void browser_close(struct browser *b);	/* else its many processes outlive the one that was started */
 void browser_go(struct browser *b, const char *url);
 const char *browser_value(struct browser *b, const char *js, const char *expected, unsigned ms);
 void browser_must_show(struct browser *b, const char *js, const char *expected, unsigned ms);

@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include "files.h"
 #include "keeper.h"
-#include "proc.h"
+#include "leftovers.h"
 #include "scene.h"
 
 #define ROOM ((uint64_t)3 << 30)	/* two programs at a time, a server each */

@@ -3,11 +3,8 @@
  *
  * Output goes to files, so that nothing has to be read while waiting. Only a
  * terminal has to be read: pump() does that whenever the test looks.
- *
- * A failed test leaves by _exit(): then the kernel ends the programs
- * (PR_SET_PDEATHSIG), and the process that runs the suite ends what they left.
+ * What they leave behind is leftovers.c.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,13 +14,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include "files.h"
+#include "leftovers.h"
 #include "proc.h"
 
 /* A file that somebody writes, and what we have read of it. */
@@ -311,145 +308,45 @@ double proc_took(const struct proc *p)
 	return (double)(p->ended.tv_sec - p->started.tv_sec) + (double)(p->ended.tv_nsec - p->started.tv_nsec) / 1e9;
 }
 
-/* ---- everybody below us ---- */
-
-/* Parent and state of a process; false when it is gone. */
-static bool stat_of(pid_t pid, pid_t *parent, char *state)
-{
-	char path[64], line[512];
-	int got = 0, ppid = 0;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	FILE *f = fopen(path, "re");
-	if (f == NULL)
-		return false;
-	if (fgets(line, sizeof line, f) != NULL) {
-		char *end = strrchr(line, ')');	/* the name before it may hold anything */
-
-		if (end != NULL)
-			got = sscanf(end + 1, " %c %d", state, &ppid);
-	}
-	fclose(f);
-	*parent = ppid;
-	return got == 2;
-}
-
-bool pid_alive(pid_t pid)
-{
-	pid_t parent;
-	char state;
-
-	return stat_of(pid, &parent, &state) && state != 'Z' && state != 'X';
-}
-
 bool proc_stopped(const struct proc *p)
 {
-	pid_t parent;
-	char state;
-
-	return stat_of(p->pid, &parent, &state) && state == 'T';
+	return pid_state(p->pid) == 'T';
 }
 
-static bool is_below(pid_t pid, pid_t top, pid_t spared)
+/* ---- the end ---- */
+
+/* The first that still runs, after all of them were asked to end: once is a stop, twice is one at once. */
+static struct proc *still_running(bool ask)
 {
-	pid_t parent;
-	char state;
+	struct proc *first = NULL;
 
-	for (int depth = 0; depth < 100 && pid > 1 && pid != spared && stat_of(pid, &parent, &state); depth++) {
-		if (parent == top)
-			return parent != spared;
-		pid = parent;
-	}
-	return false;
-}
-
-/* Count the living processes below this one, and send each the signal, unless it is 0. */
-static size_t everybody(int signo, pid_t spared)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-	size_t n = 0;
-
-	while (proc != NULL && (entry = readdir(proc)) != NULL) {
-		pid_t pid = (pid_t)atoi(entry->d_name);
-
-		if (pid <= 1 || pid == getpid() || !is_below(pid, getpid(), spared) || !pid_alive(pid))
+	for (struct proc *p = procs; p != NULL; p = p->next) {
+		if (!proc_running(p))
 			continue;
-		n++;
-		if (signo != 0)
-			kill(pid, signo);
+		if (ask) {
+			proc_signal(p, SIGTERM);
+			proc_signal(p, SIGCONT);	/* a frozen one hears nothing */
+		}
+		first = p;
 	}
-	if (proc != NULL)
-		closedir(proc);
-	return n;
+	return first;
 }
 
-size_t procs_alive(void)
+void procs_stop(void)
 {
-	return everybody(0, -1);
+	uint64_t until = story_until(15000);
+	struct proc *p;
+
+	for (int looks = 0; (p = still_running(looks % 10 == 0)) != NULL; looks++)
+		if (!story_wait(until))
+			story_fail("%s does not end at TERM%s", p->name, evidence(p));
 }
 
-void procs_adopt(void)
+void procs_forget(void)
 {
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-}
-
-void procs_begin(void)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	procs_adopt();
-}
-
-/* Reap what has ended, the spared child aside: its status is its owner's. */
-static void reap(pid_t spared)
-{
-	siginfo_t info = { 0 };
-
-	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0 && info.si_pid != spared) {
-		waitpid(info.si_pid, NULL, 0);
-		info.si_pid = 0;
-	}
-}
-
-void procs_end(pid_t spared)
-{
-	uint64_t until = story_until(10000);
-
-	/* Again and again: a process that was forked just now has not been seen. */
-	while (everybody(SIGKILL, spared) > 0 && story_wait(until))
-		reap(spared);
-	reap(spared);
 	for (struct proc *p = procs; p != NULL; p = p->next)
 		if (p->terminal >= 0)
 			close(p->terminal);
 	procs = NULL;
 	number = 0;
-}
-
-static bool environment_has(const char *pid, const char *text)
-{
-	char path[300], data[16384];
-
-	snprintf(path, sizeof path, "/proc/%s/environ", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ssize_t n = read(fd, data, sizeof data);
-	close(fd);
-	return n > 0 && memmem(data, (size_t)n, text, strlen(text)) != NULL;
-}
-
-void procs_end_with(const char *text)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-
-	while (proc != NULL && (entry = readdir(proc)) != NULL) {
-		pid_t pid = (pid_t)atoi(entry->d_name);
-
-		if (pid > 1 && pid != getpid() && environment_has(entry->d_name, text))
-			kill(pid, SIGKILL);
-	}
-	if (proc != NULL)
-		closedir(proc);
 }

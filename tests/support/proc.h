@@ -57,17 +57,8 @@ const char *proc_out(struct proc *p);
 const char *proc_err(struct proc *p);
 double proc_took(const struct proc *p);		/* seconds from start to end, once it has ended */
 
-/*
- * Orphans of the programs come to the test: how many processes below it are
- * alive now, those of proc_start() included (zombies are not).
- */
-size_t procs_alive(void);
-bool pid_alive(pid_t pid);	/* there, and no zombie */
-
-/* For story.c. */
-void procs_adopt(void);			/* orphans below this process become its children */
-void procs_begin(void);			/* the same, and this process ends with its parent */
-void procs_end(pid_t spared);		/* kills and reaps everything below this process but one child */
-void procs_end_with(const char *text);	/* kills every process whose environment has the text */
+/* For story.c, at the end of a test that went well. */
+void procs_stop(void);		/* TERM, and again, to all that still run; one that does not end fails the test */
+void procs_forget(void);
 
 #endif

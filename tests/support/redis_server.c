@@ -123,6 +123,11 @@ const char *redis_server_url(void)
 	return the_password != NULL ? story_text("unix://:%s@%s", the_password, socket_path()) : story_text("unix://%s", socket_path());
 }
 
+static void stop_listening(void *arg)
+{
+	redisFree(arg);
+}
+
 void redis_listen(const char *channel)
 {
 	redisReply *reply;
@@ -130,6 +135,7 @@ void redis_listen(const char *channel)
 	listener = connect_to_it();
 	if (listener == NULL)
 		story_fail("no connection to redis-server");
+	story_after(stop_listening, listener);
 	reply = redisCommand(listener, "SUBSCRIBE %s", channel);
 	freeReplyObject(reply);
 }

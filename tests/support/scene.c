@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "scene.h"
 
 /* A list of blocks; the text comes right behind the link. */
@@ -15,6 +16,13 @@ struct block {
 };
 
 static struct block *blocks;
+struct ending {
+	struct ending *next;
+	void (*end)(void *arg);
+	void *arg;
+};
+
+static struct ending *endings;
 static const char *at_file = "?";
 static int at_line;
 
@@ -49,6 +57,31 @@ char *story_text(const char *fmt, ...)
 	char *text = story_vtext(fmt, ap);
 	va_end(ap);
 	return text;
+}
+
+void story_after(void (*end)(void *arg), void *arg)
+{
+	struct ending *e = story_memory(sizeof *e);
+
+	*e = (struct ending){ endings, end, arg };
+	endings = e;
+}
+
+static void close_it(void *arg)
+{
+	close((int)(intptr_t)arg);
+}
+
+int story_closes(int fd)
+{
+	story_after(close_it, (void *)(intptr_t)fd);
+	return fd;
+}
+
+void story_end(void)
+{
+	for (; endings != NULL; endings = endings->next)
+		endings->end(endings->arg);
 }
 
 void story_forget(void)

@@ -39,6 +39,11 @@ bool story_wait(uint64_t until);	/* 10 ms, or false when the time is over */
 				story_fail("still not so after %u ms: %s", (unsigned)(ms), #expr); \
 	} while (0)
 
+/* What is done at the end of a test that went well, the last one first, before anybody looks for what is left. */
+void story_after(void (*end)(void *arg), void *arg);
+int story_closes(int fd);	/* such an end for a descriptor, which is given back */
+void story_end(void);		/* story.c */
+
 size_t text_count(const char *text, const char *what);	/* how often it occurs */
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * story.c - what happens before and after each test.
  *
+ * After one that went well, what it started and did not end is told to end as anybody would, and then nothing may be left.
+ *
  * Unchecked fixtures run in the process that runs the suite, checked ones in the
  * process of the test. A failed test has no teardown: the suite cleans up.
  */
@@ -14,12 +16,12 @@ static void suite_begin(void)
 {
 	files_find_roots();
 	keeper_start();
-	procs_adopt();
+	procs_adopt(keeper_pid());
 }
 
 static void suite_end(void)
 {
-	procs_end(keeper_pid());
+	procs_end();
 }
 
 /* The settings of whoever runs the tests must not reach the programs. */
@@ -46,16 +48,20 @@ static void clear_environment(void)
 
 static void test_begin(void)
 {
-	procs_begin();
+	leftovers_begin();
 	files_begin(keeper_dir());
 	clear_environment();
 }
 
 static void test_end(void)
 {
-	procs_end(keeper_pid());	/* CK_FORK=no: the keeper is our child */
+	procs_stop();
+	story_end();
+	leftovers_no_process();
+	procs_forget();
 	testdb_end();
 	files_end();
+	leftovers_no_descriptor();
 	story_forget();
 }
 

@@ -29,7 +29,8 @@
  *
  * A test runs in a process and an empty directory of its own (its cwd), with no
  * UNSTUCK_*, PG* or DATABASE_URL from outside, 60 s at most. What it started is
- * ended, what it made is removed. The server starts with the first must_have_db()
+ * told to end (TERM), what it made is removed; a process that is left then, or a
+ * descriptor of its own, fails it. The server starts with the first must_have_db()
  * of the program and is there again for the next test when one has stopped it.
  * Variables: UNSTUCK_BUILD (programs, default build), UNSTUCK_SOURCE (default .),
  * CK_TIMEOUT_MULTIPLIER, CK_RUN_CASE, KEEP_TEST_FILES=1 (leaves logs and data).
@@ -43,6 +44,7 @@
 #include "check_main.h"
 #include "files.h"
 #include "keeper.h"
+#include "leftovers.h"
 #include "proc.h"
 #include "scene.h"
 #include "testdb.h"
