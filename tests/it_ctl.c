@@ -140,8 +140,8 @@ START_TEST(a_newer_schema_is_left_alone)
 	struct testdb *db = must_have_db();
 
 	must_sql(db, "INSERT INTO unstuck.schema_version VALUES (99)");
-	must_hold(proc_err(must_ctl(db, 78, "init")), "version 99, this program knows 3: use a newer unstuckctl");
-	must_hold(proc_err(must_ctl(db, 78, "jobs")), "version 99, this program knows 3: use a newer unstuckctl");
+	must_hold(proc_err(must_ctl(db, 78, "init")), "version 99, this program knows 4: use a newer unstuckctl");
+	must_hold(proc_err(must_ctl(db, 78, "jobs")), "version 99, this program knows 4: use a newer unstuckctl");
 }
 END_TEST
 
