@@ -21,7 +21,7 @@
 
 #define TRIES 5				/* of a statement that may succeed later */
 #define FIRST_PAUSE (50 * MSEC)		/* doubles */
-#define HOLD (25 * MSEC)		/* rows shall not be locked longer, */
+#define HOLD (15 * MSEC)		/* of a batch: on a busy machine the next one may take three times as long, and 50 ms are enough, */
 #define SMALL 250			/* but batches of this many are what they were asked to be */
 #define HOPELESS 25			/* rows in a row without permission, and none ever done: it is not the rows */
 #define LOCK_NOT_AVAILABLE "55P03"
