@@ -116,7 +116,7 @@ const struct setting setting_rows[] = {
 	{ IN("recover", "timeout", SET_TIME, recover_timeout), .def = "1h", .min = 100 * MSEC, .max = 3650 * DAY,
 	  .help = "age from which an untracked PROCESSING row is stuck, where neither -t nor the queue's timeout says" },
 	{ IN("recover", "batch", SET_COUNT, recover_batch), .def = "1000", .min = 1, .max = 100000,
-	  .help = "rows a transaction; fewer, down to 250, where they would be locked for more than 25 ms" },
+	  .help = "rows a transaction; fewer, down to 250, where they would be locked for more than 15 ms" },
 	{ IN("recover", "max_recoveries", SET_COUNT, max_recoveries), .def = "3", .min = 0, .max = 1000000,
 	  .help = "a job recovered this often without finishing is FAILED the next time" },
 	{ IN("recover", "on_stuck", SET_COMMAND, on_stuck),

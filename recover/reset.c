@@ -2,11 +2,11 @@
  * reset.c - batches: one statement, one transaction, exactly the listed rows.
  *
  * The statement takes a row only while its token and its reason still hold and
- * nobody has it locked; what it does not return was skipped. Where there is a cheaper one
- * for rows without a lock it goes first, and this one has what that did not take. A batch that a row
- * spoils (a trigger, a constraint) is halved until that row stands alone: it is
- * reported, and costs the others nothing. A large batch is made smaller where its
- * rows would be locked for long.
+ * nobody has it locked; what it does not return was skipped. Where there is a
+ * cheaper one for rows without a lock, that goes first, and the other has what
+ * it left. A batch that a row spoils (a trigger, a constraint) is halved until
+ * that row stands alone: it is reported, and costs the others nothing. A large
+ * batch is made smaller where its rows would be locked for long.
  *
  * Not here: finding the rows (stuck.c), asking (confirm.c), telling (report_*.c).
  */
@@ -21,7 +21,7 @@
 
 #define TRIES 5				/* of a statement that may succeed later */
 #define FIRST_PAUSE (50 * MSEC)		/* doubles */
-#define HOLD (25 * MSEC)		/* rows shall not be locked longer, */
+#define HOLD (15 * MSEC)		/* of a batch: on a busy machine the next one may take three times as long, and 50 ms are enough, */
 #define SMALL 250			/* but batches of this many are what they were asked to be */
 #define HOPELESS 25			/* rows in a row without permission, and none ever done: it is not the rows */
 #define LOCK_NOT_AVAILABLE "55P03"
@@ -242,16 +242,18 @@ static int rows_reset(struct reset *r, struct stuck_row **rows, size_t n, struct
 	return 0;
 }
 
-/* Before anybody is told: what was not waited for is there for good. */
+/* Before anybody is told: what was not waited for is on the disk. A server that forbids to ask for it has it there within a second. */
 static int reset_flush(struct reset *r, struct error *err)
 {
-	PGresult *res;
+	struct error why = ERROR_INIT;
 
 	if (r->free_sql == NULL || r->t->reset + r->t->failed == 0)
 		return 0;
-	res = session_exec(r->session, err, sqltext("session", "flush"), 0, NULL);
-	PQclear(res);
-	return res != NULL ? 0 : -1;
+	PQclear(session_exec(r->session, &why, sqltext("session", "flush"), 0, NULL));
+	if (why.kind != ERR_NO_DB)
+		return 0;
+	*err = why;
+	return -1;
 }
 
 /* The statements of this queue. */
@@ -281,8 +283,8 @@ int reset_target(struct session *session, struct target *t, const struct reset_o
 	snprintf(r.recoveries, sizeof r.recoveries, "%u", order->max_recoveries);
 	if (reset_prepare(&r, err) == 0) {
 		rc = rows_reset(&r, rows, n, err);
-		if (rc == 0)
-			rc = reset_flush(&r, err);
+		if (rc == 0 || err->kind != ERR_NO_DB)
+			rc = reset_flush(&r, err) < 0 ? -1 : rc;
 	}
 	free(r.sql);
 	free(r.free_sql);

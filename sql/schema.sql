@@ -424,6 +424,9 @@ DECLARE
   batch bigint;
 BEGIN
   IF TG_OP = 'INSERT' THEN
+    IF NEW.job_id IS NULL THEN
+      RAISE EXCEPTION 'unstuck.recoveries: job_id must not be NULL' USING ERRCODE = 'not_null_violation';
+    END IF;
     INSERT INTO unstuck.ledger AS l (queue, source, job_ids, claim_ids, worker_id, action, reason, at)
     VALUES (NEW.queue, NEW.source, ARRAY[NEW.job_id], ARRAY[NEW.claim_id], NEW.worker_id, NEW.action, NEW.reason,
             coalesce(NEW.at, clock_timestamp()))

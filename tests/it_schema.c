@@ -59,6 +59,7 @@ START_TEST(the_ledger_shows_a_row_a_job_and_takes_rows_by_hand)
 	             " VALUES ('q', 'unstuck.jobs', '{7,8,9}', '{1,NULL,3}', 'reset', 'timeout')");
 	must_equal(db, "INSERT INTO unstuck.recoveries (queue, source, job_id, action, reason) VALUES ('q', 'public.films', 'x', 'fail', 'timeout')"
 	               " RETURNING id > 3 AND at > now() - interval '1 min'", "t");
+	must_refuse(db, "23502", "INSERT INTO unstuck.recoveries (queue, source, action, reason) VALUES ('q', 's', 'fail', 'timeout')");
 	must_equal(db, ENTRIES, "7reset1 8reset- 9reset3 xfail-");
 	must_equal(db, "SELECT count(DISTINCT id) FROM unstuck.recoveries", "4");
 	must_equal(db, "WITH gone AS (DELETE FROM unstuck.recoveries WHERE job_id IN ('8', 'x') RETURNING job_id)"
