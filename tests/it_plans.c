@@ -254,7 +254,7 @@ static void must_prepare(struct bench *b, enum statement s, const char *types)
 
 static struct batch_texts must_claim_batch(struct bench *b, struct testdb *db)
 {
-	struct batch_texts t;
+	struct batch_texts t = empty_batch;
 
 	must_set(b, "SET enable_seqscan = off");
 	must_set(b, story_text("EXECUTE claim (%d, '" W1 "', NULL)", BATCH));
@@ -386,7 +386,7 @@ START_TEST(a_batch_costs_one_look_up_a_row)
 	struct bench b;
 	enum when when = (enum when)(_i % WHENS);
 	size_t type = (size_t)_i / WHENS, indexes = (size_t)(_i + type) % 2;
-	struct batch_texts batch;
+	struct batch_texts batch = empty_batch;
 	const char *about = story_text("%s, key %s, %s", when_name[when], film_types[type].id, film_indexes[indexes]);
 
 	must_make_films(db, type, film_indexes[indexes]);
@@ -411,7 +411,7 @@ START_TEST(a_batch_of_the_own_table_costs_one_look_up_a_row_too)
 {
 	struct testdb *db = must_have_db();
 	const char *analyze = "ANALYZE unstuck.jobs; ANALYZE unstuck.batches; ANALYZE unstuck.workers";
-	struct batch_texts batch;
+	struct batch_texts batch = empty_batch;
 	struct bench b;
 
 	must_sql(db, "ALTER TABLE unstuck.jobs SET (autovacuum_enabled = off); ALTER TABLE unstuck.batches SET (autovacuum_enabled = off)");

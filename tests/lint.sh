@@ -29,6 +29,6 @@ export TIDY_FLAGS
 find common worker recover ctl scripts bench tests examples -name '*.c' -print0 |
 	xargs -0 -P "$(nproc)" -n 4 sh -c '
 		said=$(clang-tidy --quiet "$@" -- $TIDY_FLAGS 2>&1) && exit 0
-		echo "$said" | grep -v -E "warnings? generated|^Suppressed|^Use -header-filter"
+		echo "$said" | grep -a -v -E "warnings? generated|^Suppressed|^Use -header-filter"
 		exit 1' clang-tidy || status=1
 exit $status
