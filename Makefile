@@ -253,7 +253,7 @@ help:
 	@echo "make test       build and run all tests (make check is the same)"
 	@echo "make valgrind   the unit tests under memcheck, some minutes; leaks are errors"
 
-	@echo "make chaos      a storm of faults and a judge, SEED=1 SECONDS=60 LANES=8 (workers)"
+	@echo "make chaos      a storm of faults and a judge, SEED=1 SECONDS=60 LANES=8 (workers, at most 8)"
 	@echo "make mutants    broken programs, which that judge has to catch; minutes"
 	@echo "make model      check the model of the protocol and its mutants; WIDE=wide takes minutes more"
 	@echo "make fuzz       hostile bytes for every parser, FUZZ_SECONDS (60) each"

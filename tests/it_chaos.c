@@ -260,8 +260,10 @@ int main(void)
 	seed = (unsigned)number_of("CHAOS_SEED", 1);
 	seconds = (unsigned)number_of("CHAOS_SECONDS", 5);
 	lanes = (unsigned)number_of("CHAOS_LANES", 4);
-	if (lanes < 1 || lanes > LANES_MAX)
-		lanes = LANES_MAX;
+	if (lanes < 1 || lanes > LANES_MAX) {
+		fprintf(stderr, "LANES: expected 1 to %d workers\n", LANES_MAX);
+		return EXIT_FAILURE;
+	}
 	faults = chaos_faults(getenv("CHAOS_FAULTS"));
 	tcase_set_timeout(tc, seconds + 170);
 	tcase_add_test(tc, a_storm_loses_nothing_and_doubles_nothing);
