@@ -104,7 +104,8 @@ void buf_reserve(struct buf *b, size_t more)
 
 void buf_add(struct buf *b, const void *data, size_t len)
 {
-	buf_reserve(b, len);
+	if (len >= b->cap - b->len)
+		buf_reserve(b, len);
 	if (len)
 		memcpy(b->data + b->len, data, len);
 	b->len += len;
@@ -119,6 +120,19 @@ void buf_adds(struct buf *b, const char *text)
 void buf_addc(struct buf *b, char c)
 {
 	buf_add(b, &c, 1);
+}
+
+void buf_add_number(struct buf *b, int64_t n)
+{
+	char digits[24], *at = digits + sizeof digits;
+	uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+
+	do
+		*--at = (char)('0' + rest % 10);
+	while ((rest /= 10) != 0);
+	if (n < 0)
+		*--at = '-';
+	buf_add(b, at, (size_t)(digits + sizeof digits - at));
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "error.h"
 
 struct buf {
@@ -25,6 +26,7 @@ void buf_clear(struct buf *b);			/* empty, memory kept */
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_adds(struct buf *b, const char *text);
 void buf_addc(struct buf *b, char c);
+void buf_add_number(struct buf *b, int64_t n);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vaddf(struct buf *b, const char *fmt, va_list ap);
 const char *buf_text(const struct buf *b);	/* borrowed; "" when empty */

@@ -46,6 +46,7 @@ static struct {
 
 static struct watcher {
 	struct watcher *next;
+	enum log_level level;
 	log_watch_fn *fn;
 	void *arg;
 } *watchers;
@@ -244,7 +245,8 @@ static void put_line(const char *p, size_t len)
 static void tell_watchers(enum log_level level, const char *event, const struct log_field *fields)
 {
 	for (const struct watcher *w = watchers; w != NULL; w = w->next)
-		w->fn(w->arg, level, event, fields);
+		if (level >= w->level)
+			w->fn(w->arg, level, event, fields);
 }
 
 static void turn_file(int64_t today)
@@ -261,17 +263,17 @@ static void turn_file(int64_t today)
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
-	usec_t now = clock_wall();
 	struct buf line = BUF_INIT;
 	char ts[WALL_TEXT_MAX];
 	int saved = errno;
+	usec_t now;
 
-	if (level >= LOG_INFO)
-		tell_watchers(level, event, fields);
+	tell_watchers(level, event, fields);
 	if (!log_wants(level)) {
 		errno = saved;
 		return;
 	}
+	now = clock_wall();
 	if (out.keep != 0 && out.path != NULL && (int64_t)(now / DAY) != out.day)
 		turn_file((int64_t)(now / DAY));
 	wall_text(now, ts);
@@ -368,11 +370,19 @@ bool log_wants(enum log_level level)
 	return level >= out.level;
 }
 
-void log_watch(log_watch_fn *fn, void *arg)
+bool log_is_heard(enum log_level level)
+{
+	for (const struct watcher *w = watchers; w != NULL; w = w->next)
+		if (level >= w->level)
+			return true;
+	return log_wants(level);
+}
+
+void log_watch(enum log_level level, log_watch_fn *fn, void *arg)
 {
 	struct watcher *w = xmalloc(sizeof *w);
 
-	*w = (struct watcher){ watchers, fn, arg };
+	*w = (struct watcher){ watchers, level, fn, arg };
 	watchers = w;
 }
 

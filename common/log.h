@@ -31,9 +31,12 @@ static inline const char *log_text(const char *text)	/* NULL is logged as empty 
 #define LS(key_, text_) ((struct log_field){ .key = (key_), .text = log_text(text_) })
 #define LN(key_, number_) ((struct log_field){ .key = (key_), .number = (int64_t)(number_) })
 
-/* log_event(LOG_INFO, "job_done", LS("queue", q), LN("ms", ms)); */
+/* log_event(LOG_INFO, "job_done", LS("queue", q), LN("ms", ms)); where nobody listens its values are not even found. */
 #define log_event(level, event, ...) \
-	log_write(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .key = NULL } })
+	do { \
+		if (log_is_heard(level)) \
+			log_write(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .key = NULL } }); \
+	} while (0)
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
@@ -55,11 +58,12 @@ int log_reopen(struct error *err);	/* USR1: after a rotation */
 void log_set_level(enum log_level level);
 /* A log file is turned when the day (UTC) is over, and so many old ones are kept. 0: never. */
 void log_set_rotation(unsigned keep);
-bool log_wants(enum log_level level);
+bool log_wants(enum log_level level);		/* it is written */
+bool log_is_heard(enum log_level level);	/* it is written, or somebody watches */
 
-/* Told of every event from info on, whatever the level that is written. It must not log. fields: only until it returns. */
+/* Told of every event from this level on, whatever the level that is written. It must not log. fields: only until it returns. */
 typedef void log_watch_fn(void *arg, enum log_level level, const char *event, const struct log_field *fields);
-void log_watch(log_watch_fn *fn, void *arg);
+void log_watch(enum log_level level, log_watch_fn *fn, void *arg);
 void log_unwatch(log_watch_fn *fn, void *arg);
 /* The event of now as log_format = json has it: one object, no newline. Appended. */
 void log_add_json(struct buf *line, enum log_level level, const char *event, const struct log_field *fields);

@@ -452,6 +452,13 @@ void array_add(struct buf *b, const char *text, size_t len)
 	b->len = (size_t)(p - b->data);
 }
 
+void array_add_number(struct buf *b, int64_t n)
+{
+	if (b->data[b->len - 1] != '{')
+		buf_addc(b, ',');
+	buf_add_number(b, n);
+}
+
 void array_end(struct buf *b)
 {
 	buf_addc(b, '}');

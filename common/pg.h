@@ -81,6 +81,7 @@ int session_value(struct session *s, struct error *err, char **out, const char *
 /* A PostgreSQL array literal of texts ({"a","b"}); NULL entries become NULL. */
 void array_begin(struct buf *b);
 void array_add(struct buf *b, const char *text, size_t len);	/* text NULL: SQL null */
+void array_add_number(struct buf *b, int64_t n);
 void array_end(struct buf *b);
 
 #endif

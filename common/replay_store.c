@@ -117,18 +117,11 @@ static void add_raw(struct buf *b, const struct spool_record *r)
 static void field_id(struct buf *b, const struct spool_record *r) { add_text(b, r->job_id); }
 static void field_kind(struct buf *b, const struct spool_record *r) { add_text(b, spool_kind_name(r->kind)); }
 static void field_error(struct buf *b, const struct spool_record *r) { add_text(b, r->error); }
+static void field_claim(struct buf *b, const struct spool_record *r) { array_add_number(b, r->claim_id); }
 static void field_reason(struct buf *b, const struct spool_record *r) { add_text(b, r->reason); }
 static void field_started(struct buf *b, const struct spool_record *r) { add_text(b, r->started ? "t" : "f"); }
 static void field_result(struct buf *b, const struct spool_record *r) { array_add(b, r->bytes, r->bytes_len); }
 static void field_late(struct buf *b, const struct spool_record *r) { add_raw(b, r); }
-
-static void field_claim(struct buf *b, const struct spool_record *r)
-{
-	char text[24];
-
-	snprintf(text, sizeof text, "%lld", (long long)r->claim_id);
-	add_text(b, text);
-}
 
 static void field_delay(struct buf *b, const struct spool_record *r)
 {

@@ -102,14 +102,24 @@ static void claim_failed(struct claim *c, const struct db_reply *reply)
 	}
 }
 
+/* An integer as the server writes it. */
+static int64_t claim_number(const char *digits)
+{
+	int64_t n = 0;
+
+	for (; *digits >= '0' && *digits <= '9'; digits++)
+		n = 10 * n + (*digits - '0');
+	return n;
+}
+
 static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct batch *b)
 {
 	struct worker *w = c->w;
-	struct job *j = job_new(c->q, PQgetvalue(rows, i, CLAIM_JOB), strtoll(PQgetvalue(rows, i, CLAIM_NUMBER), NULL, 10), c->id);
+	struct job *j = job_new(c->q, PQgetvalue(rows, i, CLAIM_JOB), claim_number(PQgetvalue(rows, i, CLAIM_NUMBER)), c->id);
 
 	j->batch = b;
-	j->attempt = atoi(PQgetvalue(rows, i, CLAIM_ATTEMPT));
-	j->failures = atoi(PQgetvalue(rows, i, CLAIM_FAILURES));
+	j->attempt = (int)claim_number(PQgetvalue(rows, i, CLAIM_ATTEMPT));
+	j->failures = (int)claim_number(PQgetvalue(rows, i, CLAIM_FAILURES));
 	j->payload_len = (size_t)PQgetlength(rows, i, CLAIM_PAYLOAD);
 	j->payload = xmalloc(j->payload_len + 1);
 	memcpy(j->payload, PQgetvalue(rows, i, CLAIM_PAYLOAD), j->payload_len + 1);
@@ -155,26 +165,52 @@ static int claim_by_key(const void *a, const void *b)
 	return x->len != y->len ? (x->len < y->len ? -1 : 1) : memcmp(x->id, y->id, x->len);
 }
 
-/* Rows that come as they lie in the table, in the order of their keys in "{1,2,3}". */
+static struct claim_key claim_key(const PGresult *rows, int row)
+{
+	return (struct claim_key){ PQgetvalue(rows, row, CLAIM_JOB), (size_t)PQgetlength(rows, row, CLAIM_JOB), row };
+}
+
+static struct claim_key *claim_keys_sorted(const PGresult *rows)
+{
+	int n = PQntuples(rows);
+	struct claim_key *keys = xcalloc((size_t)n, sizeof *keys);
+
+	for (int i = 0; i < n; i++)
+		keys[i] = claim_key(rows, i);
+	qsort(keys, (size_t)n, sizeof *keys, claim_by_key);
+	return keys;
+}
+
+/*
+ * Rows that come as they lie in the table, in the order of their keys in "{1,2,3}". Most often that is the same; one
+ * that is not the next is looked up.
+ */
 static void claim_take_in_order(struct claim *c, const PGresult *rows, const char *order, struct batch *b)
 {
-	size_t n = (size_t)PQntuples(rows);
-	struct claim_key *keys = xcalloc(n, sizeof *keys);
+	int n = PQntuples(rows), next = 0;
+	struct claim_key *sorted = NULL;
 
-	for (size_t i = 0; i < n; i++)
-		keys[i] = (struct claim_key){ PQgetvalue(rows, (int)i, CLAIM_JOB), (size_t)PQgetlength(rows, (int)i, CLAIM_JOB), (int)i };
-	qsort(keys, n, sizeof *keys, claim_by_key);
 	while (*order != '\0') {
-		struct claim_key key = { .id = order + 1 }, *found;
+		struct claim_key key = { .id = order + 1 }, here, *found = NULL;
 
 		key.len = strcspn(key.id, ",}");
-		found = bsearch(&key, keys, n, sizeof *keys, claim_by_key);
-		if (found != NULL)
-			claim_take_row(c, rows, found->row, b);
 		order = key.id + key.len;
 		order += *order == '}';
+		if (next < n) {
+			here = claim_key(rows, next);
+			found = claim_by_key(&key, &here) == 0 ? &here : NULL;
+		}
+		if (found == NULL) {
+			if (sorted == NULL)
+				sorted = claim_keys_sorted(rows);
+			found = bsearch(&key, sorted, (size_t)n, sizeof *sorted, claim_by_key);
+		}
+		if (found == NULL)
+			continue;
+		claim_take_row(c, rows, found->row, b);
+		next = found->row + 1;
 	}
-	free(keys);
+	free(sorted);
 }
 
 static void claim_take_rows(struct claim *c, const PGresult *rows)
@@ -187,7 +223,7 @@ static void claim_take_rows(struct claim *c, const PGresult *rows)
 		return;
 	log_event(LOG_DEBUG, "claimed", LS("queue", c->q->set->name), LN("jobs", n));
 	if (batch != NULL)
-		b = batch_new(c->q, strtoll(batch, NULL, 10), c->id, (size_t)n);
+		b = batch_new(c->q, claim_number(batch), c->id, (size_t)n);
 	if (order != NULL)
 		claim_take_in_order(c, rows, order, b);
 	else

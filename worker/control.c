@@ -49,8 +49,6 @@ static void note_error(void *arg, enum log_level level, const char *event, const
 	size_t i = c->errors_len % ERRORS_KEPT;
 	struct buf text = BUF_INIT;
 
-	if (level < LOG_WARNING)
-		return;
 	for (const struct log_field *f = fields; f->key != NULL; f++) {
 		if (f->text != NULL)
 			buf_addf(&text, "%s%s=%.300s", text.len ? " " : "", f->key, f->text);
@@ -287,7 +285,7 @@ int control_open(struct worker *w, const char *pidfile, struct error *err)
 	c->started = c->since = clock_wall();
 	c->state = worker_state(w);
 	c->path = control_path(pidfile);
-	log_watch(note_error, c);
+	log_watch(LOG_WARNING, note_error, c);
 	if (control_listen(c, pidfile) < 0)
 		return error_set(err, ERR_SYS, "control socket %s: %s", c->path, strerror(errno));
 	return 0;

@@ -4,11 +4,10 @@
 #include "job.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const char *worker)
+struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const worker_id worker)
 {
 	size_t id_size = strlen(id) + 1;
 	struct job *j = xcalloc(1, sizeof *j + id_size);
@@ -16,7 +15,7 @@ struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const cha
 	j->queue = q;
 	j->id = memcpy(j + 1, id, id_size);
 	j->claim_id = claim_id;
-	snprintf(j->worker, sizeof j->worker, "%s", worker);
+	memcpy(j->worker, worker, sizeof j->worker);
 	j->end_at = USEC_NEVER;
 	j->progress = NAN;
 	return j;

@@ -103,7 +103,7 @@ TAILQ_HEAD(jobs, job);
 #define JOBS_FOREACH_SAFE(j, head, field, next) \
 	for ((j) = TAILQ_FIRST(head); (j) != NULL && ((next) = TAILQ_NEXT(j, field), true); (j) = (next))
 
-struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const char *worker);
+struct job *job_new(struct queue *q, const char *id, int64_t claim_id, const worker_id worker);
 void job_free(struct job *j);
 
 const char *outcome_kind_name(enum outcome_kind k);	/* as the fail statement takes it: retry fail later */

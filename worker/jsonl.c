@@ -38,19 +38,6 @@ static void add_characters(struct buf *out, const char *text)
 	buf_add(out, from, (size_t)(text - from));
 }
 
-static void add_number(struct buf *out, int64_t n)
-{
-	char digits[24], *at = digits + sizeof digits;
-	uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-
-	do
-		*--at = (char)('0' + rest % 10);
-	while ((rest /= 10) != 0);
-	if (n < 0)
-		*--at = '-';
-	buf_add(out, at, (size_t)(digits + sizeof digits - at));
-}
-
 static void add_payload(struct buf *out, const char *payload, size_t len)
 {
 	size_t from = out->len;
@@ -72,15 +59,15 @@ void jsonl_add_request(struct buf *out, const struct jsonl_request *r)
 	ADD(out, "\",\"queue\":\"");
 	add_characters(out, r->queue);
 	ADD(out, "\",\"attempt\":");
-	add_number(out, r->attempt);
+	buf_add_number(out, r->attempt);
 	ADD(out, ",\"claim_id\":\"");
-	add_number(out, r->claim_id);
+	buf_add_number(out, r->claim_id);
 	ADD(out, "\",\"key\":\"");
 	add_characters(out, r->queue);
 	ADD(out, ":");
 	add_characters(out, r->id);
 	ADD(out, "\",\"deadline\":\"");
-	add_characters(out, r->deadline);
+	buf_adds(out, r->deadline);
 	ADD(out, "\",\"payload\":");
 	add_payload(out, r->payload, r->payload_len);
 	ADD(out, "}\n");

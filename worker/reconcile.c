@@ -102,7 +102,7 @@ static void lost_ask(struct question *k, const struct job *first)
 	struct buf ids = BUF_INIT, claims = BUF_INIT;
 	struct db_request *r;
 	struct job *j;
-	char number[24], *params[3];
+	char *params[3];
 
 	*about = *k;
 	memcpy(about->id, first->worker, sizeof about->id);
@@ -113,8 +113,7 @@ static void lost_ask(struct question *k, const struct job *first)
 			continue;
 		j->doubt = DOUBT_ASKED;
 		array_add(&ids, j->id, strlen(j->id));
-		snprintf(number, sizeof number, "%lld", (long long)j->claim_id);
-		array_add(&claims, number, strlen(number));
+		array_add_number(&claims, j->claim_id);
 	}
 	array_end(&ids);
 	array_end(&claims);

@@ -191,7 +191,7 @@ struct sse *sse_new(struct worker *w)
 
 	s->w = w;
 	LIST_INIT(&s->streams);
-	log_watch(on_event, s);
+	log_watch(LOG_INFO, on_event, s);
 	return s;
 }
 

@@ -370,18 +370,11 @@ static void array_add_bytes(struct buf *b, const struct buf *raw)
 static void field_row_place(struct buf *b, const struct job *j) { array_add_text(b, j->row_place); }
 static void field_claim_place(struct buf *b, const struct job *j) { array_add_text(b, j->claim_place); }
 static void field_id(struct buf *b, const struct job *j) { array_add_text(b, j->id); }
+static void field_claim(struct buf *b, const struct job *j) { array_add_number(b, j->claim_id); }
 static void field_kind(struct buf *b, const struct job *j) { array_add_text(b, outcome_kind_name(j->outcome.kind)); }
 static void field_error(struct buf *b, const struct job *j) { array_add_text(b, j->outcome.error); }
 static void field_reason(struct buf *b, const struct job *j) { array_add_text(b, late_name(j->outcome.late_reason)); }
 static void field_started(struct buf *b, const struct job *j) { array_add_text(b, j->started ? "t" : "f"); }
-
-static void field_claim(struct buf *b, const struct job *j)
-{
-	char text[24];
-
-	snprintf(text, sizeof text, "%lld", (long long)j->claim_id);
-	array_add_text(b, text);
-}
 
 static void field_result(struct buf *b, const struct job *j)
 {
