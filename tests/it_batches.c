@@ -113,6 +113,35 @@ START_TEST(a_stop_releases_a_batch_and_leaves_no_row)
 }
 END_TEST
 
+/* Its row is PROCESSING still, and is found by its batch alone. */
+START_TEST(the_batch_of_a_row_that_could_not_be_written_stays)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, 20);"
+	             "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not this one'; END$$;"
+	             "CREATE TRIGGER refuse BEFORE UPDATE ON unstuck.jobs FOR EACH ROW WHEN (NEW.id = 7 AND NEW.status = 'FAILED')"
+	             " EXECUTE FUNCTION public.refuse()");
+	settings(db, "[worker]\nheartbeat = 200ms\nworker_timeout = 600ms\n[queue mail]\nmode = serve\nconcurrency = 1\npipeline = 20\nbatch = 20\n"
+	             "handler = %s\n",
+	         script("seven", "while read -r l; do i=${l#*id\\\":\\\"}; i=${i%%\\\"*}; ok='true'; [ $i != 7 ] || ok='false,\"retry\":false';"
+	                         " echo \"{\\\"id\\\":\\\"$i\\\",\\\"ok\\\":$ok}\"; done"));
+	p = must_start(NULL, "unstuck-worker");
+	must_say(p, "event=write_failed");
+	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED'", "19", 10000);
+	must_sql(db, "SELECT unstuck.enqueue('mail')");		/* whatever it would forget goes before the result of this one */
+	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED'", "20", 10000);
+	proc_signal(p, SIGKILL);
+	must_exit(p, 128 + SIGKILL, 5000);
+	must_equal(db, BATCHES, "1");
+	must_become(db, "SELECT beat_at < now() - interval '700 ms' FROM unstuck.workers", "t", 5000);
+	must_run(0, NULL, "unstuck-recover", "--yes");
+	must_equal(db, "SELECT status FROM unstuck.jobs WHERE id = 7", "PENDING");
+	must_equal(db, BATCHES, "0");
+}
+END_TEST
+
 /* ---- rows set by hand ---- */
 
 static const char *const before[] = {
@@ -244,6 +273,7 @@ int main(void)
 	tcase_add_test(tc, a_few_jobs_are_no_batch);
 	tcase_add_loop_test(tc, the_batch_of_a_dead_worker_is_put_back_whole, 0, 2);
 	tcase_add_test(tc, a_stop_releases_a_batch_and_leaves_no_row);
+	tcase_add_test(tc, the_batch_of_a_row_that_could_not_be_written_stays);
 	tcase_add_loop_test(tc, a_row_set_to_processing_by_hand_is_found_whatever_it_was, 0, (int)ARRAY_SIZE(before));
 	tcase_add_test(tc, jobs_of_a_batch_start_in_order);
 	tcase_add_test(tc, a_mark_hides_nothing_from_a_look_at_the_whole_queue);
