@@ -147,6 +147,24 @@ void ident_quote(struct buf *out, const char *name)
 }
 
 /* E'' means the same whatever standard_conforming_strings says. */
+char *ident_quoted(const char *name)
+{
+	struct buf b = BUF_INIT;
+
+	ident_quote(&b, name);
+	return buf_give(&b);
+}
+
+char *ident_shown(const char *name)
+{
+	const char *p = name;
+
+	if (starts_word(*p))
+		while (continues_word(*p))
+			p++;
+	return p == name || *p != '\0' ? ident_quoted(name) : xstrdup(name);
+}
+
 void literal_quote(struct buf *out, const char *text)
 {
 	buf_adds(out, strchr(text, '\\') ? "E'" : "'");

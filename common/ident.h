@@ -19,6 +19,8 @@ MUST_CHECK char *ident_parse(const char *text, struct error *err);
 int ident_parse_qualified(const char *text, char **schema, char **name, struct error *err);
 
 void ident_quote(struct buf *out, const char *name);	/* always "quoted" */
+char *ident_quoted(const char *name);			/* the same; caller frees */
+char *ident_shown(const char *name);			/* for people to copy: "quoted" unless it is a lower-case word; caller frees */
 void literal_quote(struct buf *out, const char *text);	/* 'quoted', E'' where a backslash is inside */
 
 #endif

@@ -65,14 +65,6 @@ struct check {
 
 /* ---- asking ---- */
 
-static char *quoted(const char *name)
-{
-	struct buf b = BUF_INIT;
-
-	ident_quote(&b, name);
-	return buf_give(&b);
-}
-
 static char *literal(const char *text)
 {
 	struct buf b = BUF_INIT;
@@ -220,14 +212,16 @@ static int check_statements(struct check *c)
 static void check_column_right(struct check *c, const struct column *col, bool update)
 {
 	const char *right = update ? "UPDATE" : "SELECT";
-	char *name;
+	char *name, *user;
 
 	if (col == NULL || (update ? col->may_update : col->may_select))
 		return;
-	name = quoted(col->name);
+	name = ident_quoted(col->name);
+	user = ident_shown(PQuser(c->session->conn));
 	findings_add(c->out, FINDING_ERROR, "no permission to %s column %s of %s", right, col->name, c->m->source);
-	findings_remedy(c->out, "GRANT %s (%s) ON %s TO %s", right, name, c->m->source, PQuser(c->session->conn));
+	findings_remedy(c->out, "GRANT %s (%s) ON %s TO %s", right, name, c->m->source, user);
 	free(name);
+	free(user);
 }
 
 static int check_rights(struct check *c)
@@ -290,8 +284,8 @@ static void tell_index(struct check *c, const char *columns, const char *status,
 static int check_recover_index(struct check *c)
 {
 	const struct mapping *m = c->m;
-	char *status = quoted(m->status), *state = literal(m->q->processing);
-	char *column = quoted(m->updated_at != NULL ? m->updated_at : m->id);
+	char *status = ident_quoted(m->status), *state = literal(m->q->processing);
+	char *column = ident_quoted(m->updated_at != NULL ? m->updated_at : m->id);
 	char *sql = xasprintf("SELECT t.xmin FROM %s AS t WHERE t.%s = %s", c->table.data, status, state);
 	bool slow;
 	int rc = ask_plan(c, sql, &slow);
@@ -324,7 +318,7 @@ static int ask_claim_plan(struct check *c, const char *status, const char *state
 static int check_claim_index(struct check *c, const char *ready)
 {
 	const struct mapping *m = c->m;
-	char *status = quoted(m->status), *state = literal(ready), *key = quoted(m->id);
+	char *status = ident_quoted(m->status), *state = literal(ready), *key = ident_quoted(m->id);
 	char *any = xasprintf("(SELECT %s::%s)", state, m->status_type);
 	const char *order = *m->q->order_by != '\0' ? m->q->order_by : key;
 	bool slow = false;
@@ -370,7 +364,7 @@ static int ask_large(struct check *c, bool *out)
 static int check_future(struct check *c)
 {
 	const struct mapping *m = c->m;
-	char *status = quoted(m->status), *state = literal(m->q->processing), *updated = quoted(m->updated_at);
+	char *status = ident_quoted(m->status), *state = literal(m->q->processing), *updated = ident_quoted(m->updated_at);
 	char *zone = literal(m->q->timezone);
 	char *sql = xasprintf("SELECT count(*) FROM %s AS t WHERE t.%s = %s AND t.%s > now() %s%s + interval '5 minutes'",
 	                      c->table.data, status, state, updated, m->updated_at_zoned ? "" : "AT TIME ZONE ",

@@ -35,13 +35,22 @@ static void no_such_table(const struct mapping *m, struct session *session, stru
 	PQclear(res);
 }
 
+static int no_usage(const char *schema, const PGconn *conn, struct error *err)
+{
+	char *name = ident_shown(schema), *user = ident_shown(PQuser(conn));
+
+	error_set(err, ERR_SETTINGS, "no permission for schema %s: GRANT USAGE ON SCHEMA %s TO %s", schema, name, user);
+	free(name);
+	free(user);
+	return -1;
+}
+
 static int check_relation(const struct mapping *m, const PGresult *res, const PGconn *conn, struct error *err)
 {
 	const char *kind = PQgetvalue(res, 0, 2);
 
 	if (strcmp(PQgetvalue(res, 0, 3), "t") != 0)
-		return error_set(err, ERR_SETTINGS, "no permission for schema %s: GRANT USAGE ON SCHEMA %s TO %s",
-		                 m->schema, m->schema, PQuser(conn));
+		return no_usage(m->schema, conn, err);
 	if (*kind == 'r' || *kind == 'p')
 		return 0;
 	return error_set(err, ERR_SETTINGS,
@@ -240,14 +249,16 @@ static int check_column_right(const struct mapping *m, const struct catalog *c, 
 {
 	const struct column *col = name != NULL ? catalog_find(c, name) : NULL;
 	const char *right = update ? "UPDATE" : "SELECT";
-	struct buf quoted = BUF_INIT;
+	char *quoted, *user;
 
 	if (col == NULL || (update ? col->may_update : col->may_select))
 		return 0;
-	ident_quote(&quoted, name);
+	quoted = ident_quoted(name);
+	user = ident_shown(PQuser(conn));
 	error_set(err, ERR_SETTINGS, "no permission to %s column %s of %s: GRANT %s (%s) ON %s TO %s", right, name, m->source,
-	          right, quoted.data, m->source, PQuser(conn));
-	buf_release(&quoted);
+	          right, quoted, m->source, user);
+	free(quoted);
+	free(user);
 	return -1;
 }
 
@@ -271,13 +282,14 @@ static int check_rights(const struct mapping *m, const struct catalog *c, const 
 static int check_schema_rights(const struct mapping *m, struct session *session, struct error *err)
 {
 	const char *own = m->own ? "t" : "f";
-	char *missing = NULL;
+	char *missing = NULL, *user = ident_shown(PQuser(session->conn));
 	int rc = session_value(session, err, &missing, sqltext("mapping", "rights"), 1, &own);
 
 	if (rc == 0 && missing != NULL)
 		rc = error_set(err, ERR_SETTINGS, "no permission to %s: GRANT unstuck_worker (or, to recover, unstuck_recover) TO %s",
-		               missing, PQuser(session->conn));
+		               missing, user);
 	free(missing);
+	free(user);
 	return rc;
 }
 

@@ -158,14 +158,6 @@ char *doctor_word(const char *text)
 	return buf_give(&b);
 }
 
-char *doctor_name(const char *name)
-{
-	struct buf b = BUF_INIT;
-
-	ident_quote(&b, name);
-	return buf_give(&b);
-}
-
 /* ---- the examination ---- */
 
 static void run_sql(struct doctor *d, const struct check *c)
@@ -219,7 +211,7 @@ static int connect_patiently(struct doctor *d)
 
 	if (session_connect(&ctl->session, ctl->settings.database_url, ctl->cli.program, &ctl->err) < 0)
 		return -1;
-	d->user = doctor_name(PQuser(ctl->session.conn));
+	d->user = ident_quoted(PQuser(ctl->session.conn));
 	return ctl_limit_statements(ctl, &d->pooled);
 }
 

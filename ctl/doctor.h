@@ -57,9 +57,7 @@ static inline bool doctor_over(const struct doctor *d)
 {
 	return d->ctl->err.kind != ERR_NONE;
 }
-/* As one word of a shell, or as an identifier of SQL; caller frees. */
-char *doctor_word(const char *text);
-char *doctor_name(const char *name);
+char *doctor_word(const char *text);	/* as one word of a shell; caller frees */
 
 /* ---- the checks ---- */
 void check_spool(struct doctor *d);		/* doctor_host.c */

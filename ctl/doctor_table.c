@@ -71,7 +71,7 @@ static bool may_use(struct doctor *d, const struct mapping *m)
 
 	if (PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 3), "t") != 0) {
 		doctor_tell(d, ERROR, "user %s lacks USAGE on schema %s", PQuser(d->ctl->session.conn), PQgetvalue(res, 0, 1));
-		schema = doctor_name(PQgetvalue(res, 0, 1));
+		schema = ident_quoted(PQgetvalue(res, 0, 1));
 		doctor_remedy(d, "GRANT USAGE ON SCHEMA %s TO %s;", schema, d->user);
 		free(schema);
 		fine = false;
@@ -214,7 +214,7 @@ static void judge_ids(struct doctor *d, const struct mapping *m, double used, do
 		return;
 	doctor_tell(d, used > 0.95 * end ? ERROR : WARNING, "%s of %s has come to %.0f of %.0f: inserts will fail", m->id, m->source,
 	            used, end);
-	id = doctor_name(m->id);
+	id = ident_quoted(m->id);
 	if (sequence != NULL)
 		doctor_remedy(d, "ALTER TABLE %s ALTER COLUMN %s TYPE bigint; ALTER SEQUENCE %s AS bigint; (rewrites and locks the table, "
 		              "unless it is bigint already)", m->source, id, sequence);
@@ -234,7 +234,7 @@ void check_ids(struct doctor *d, struct patient *p)
 	if (!p->resolved || m->own || type_end(m->id_type) == 0)
 		return;
 	table = quoted_table(m);
-	id = doctor_name(m->id);
+	id = ident_quoted(m->id);
 	end = type_end(m->id_type);
 	used = largest_id(d, table, id);
 	if (!doctor_over(d))

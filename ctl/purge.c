@@ -13,6 +13,7 @@
 #include <time.h>
 #include "buf.h"
 #include "ctl.h"
+#include "ident.h"
 #include "progress.h"
 #include "sqltext.h"
 #include "table.h"
@@ -270,15 +271,17 @@ static enum exit_status failed(struct ctl *ctl)
 	static const char tables[] = "unstuck.jobs, unstuck.claims, unstuck.late_results, unstuck.ledger";
 	struct error ignored = ERROR_INIT;
 	enum exit_status status = ctl_failed(ctl);
-	char *owner = NULL;
+	char *owner = NULL, *user;
 
 	if (strcmp(ctl->err.sqlstate, NOT_ALLOWED) != 0)
 		return status;
 	session_value(&ctl->session, &ignored, &owner, sqltext("ctl", "purge_owner"), 0, NULL);
+	user = ident_shown(PQuser(ctl->session.conn));
 	snprintf(ctl->err.text, sizeof ctl->err.text, "user %s may not %s: do it as the owner of the schema%s%s, or GRANT SELECT%s ON %s TO %s",
 	         PQuser(ctl->session.conn), ctl->opt.dry_run ? "look" : "delete jobs", owner != NULL ? ", " : "", owner != NULL ? owner : "",
-	         ctl->opt.dry_run ? "" : ", DELETE", tables, PQuser(ctl->session.conn));
+	         ctl->opt.dry_run ? "" : ", DELETE", tables, user);
 	free(owner);
+	free(user);
 	return status;
 }
 

@@ -862,6 +862,20 @@ START_TEST(quoting)
 }
 END_TEST
 
+static const struct { const char *name, *shown; } shown[] = {
+	{ "app_user", "app_user" }, { "_1$", "_1$" }, { "App", "\"App\"" }, { "1st", "\"1st\"" }, { "my-app", "\"my-app\"" },
+	{ "x; DROP", "\"x; DROP\"" }, { "", "\"\"" },
+};
+
+START_TEST(a_name_to_copy_is_quoted_where_it_must_be)
+{
+	char *text = ident_shown(shown[_i].name);
+
+	ck_assert_str_eq(text, shown[_i].shown);
+	free(text);
+}
+END_TEST
+
 /* What ident_quote() writes, ident_parse() reads. */
 START_TEST(quoted_identifier_reads_back)
 {
@@ -1492,6 +1506,7 @@ static void ident_case(Suite *s)
 	LOOP(tc, qualified_name_is_read_or_refused, tables);
 	LOOP(tc, quoting, quoted);
 	LOOP(tc, quoted_identifier_reads_back, idents);
+	LOOP(tc, a_name_to_copy_is_quoted_where_it_must_be, shown);
 }
 
 static void log_case(Suite *s)
