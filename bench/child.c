@@ -49,9 +49,15 @@ static void on_over(void *arg, const struct child_end *end)
 		(void)event_base_loopbreak(l->base);
 }
 
+static void on_failed(void *arg, const struct error *why)
+{
+	(void)arg;
+	die("%s", why->text);
+}
+
 static void load_fill(struct load *l)
 {
-	static const struct child_events events = { .over = on_over };
+	static const struct child_events events = { .over = on_over, .failed = on_failed };
 	const struct child_spec spec = {
 		.path = l->argv[0], .argv = l->argv, .envp = environ, .input = input, .input_len = sizeof input - 1,
 	};

@@ -32,6 +32,8 @@
 	X(after_claim,     false, worker) \
 	X(claim_reply,     true,  worker) \
 	X(before_start,    true,  worker)	/* of a handler, or of a job at a serve process */ \
+	X(before_launch,   true,  worker)	/* in a thread (launcher.c) */ \
+	X(after_launch,    false, worker)	/* the process is there, and the loop does not know yet */ \
 	X(after_start,     false, worker) \
 	X(child_end,       false, worker)	/* it has ended, or answered; not judged yet */ \
 	X(before_seal,     false, worker) \

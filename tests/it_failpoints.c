@@ -25,7 +25,7 @@ static const struct { const char *name; bool can_fail; enum where where; } point
 /* Between the start of the handler and its sealed result nothing can know what it did: it may run again. */
 static bool may_run_again(enum failpoint p)
 {
-	return (p >= FAIL_after_start && p <= FAIL_spool_sync) || p == FAIL_reconcile_reply;
+	return (p >= FAIL_after_launch && p <= FAIL_spool_sync) || p == FAIL_reconcile_reply;
 }
 
 static const char *failing(const char *program)
@@ -278,6 +278,71 @@ START_TEST(a_worker_killed_while_it_recovers_has_recovered_each_row_once)
 }
 END_TEST
 
+/* ---- a start takes long ---- */
+
+/* As where the program lies on a disk that does not answer. */
+static struct proc *start_with_slow_starts(struct testdb *db, int jobs, const char *fail, const char *handler_line)
+{
+	must_sql(db, "SELECT unstuck.enqueue('mail') FROM generate_series(1, %d)", jobs);
+	settings(db, "log_level = debug\n[worker]\nconcurrency = 2\nheartbeat = 300ms\nforce_delay = 300ms\ngraceful_timeout = 300ms\n"
+	             "[queue mail]\nhandler = %s\n", handler_line);
+	return must_start(&(struct proc_options){ .env = WORDS(story_text("UNSTUCK_FAIL=%s", fail)) }, failing("unstuck-worker"));
+}
+
+START_TEST(a_start_that_hangs_holds_up_nobody_and_no_stop)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p = start_with_slow_starts(db, 10, "before_launch:sleep:600000", "true");
+
+	must_become(db, "SELECT string_agg(status || n, ' ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM unstuck.jobs GROUP BY 1) AS s",
+	            "COMPLETED9 PROCESSING1", 10000);
+	proc_signal(p, SIGTERM);
+	must_exit(p, 75, 10000);	/* as with a process that cannot be killed */
+	must_equal(db, "SELECT status FROM unstuck.jobs WHERE status <> 'COMPLETED'", "PENDING");
+}
+END_TEST
+
+START_TEST(a_job_that_starts_is_ended_by_a_stop)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p = start_with_slow_starts(db, 1, "before_launch:sleep:900", script("slow", "exec sleep 1000"));
+
+	must_become(db, "SELECT status FROM unstuck.jobs", "PROCESSING", 10000);
+	proc_signal(p, SIGTERM);
+	must_exit(p, 0, 10000);
+	ck_assert_ptr_nonnull(strstr(proc_err(p), "event=job_start"));
+	must_equal(db, "SELECT status || ' ' || failures FROM unstuck.jobs", "PENDING 0");
+}
+END_TEST
+
+START_TEST(a_job_that_starts_is_ended_when_it_is_cancelled)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p = start_with_slow_starts(db, 1, "before_launch:sleep:900", script("slow", "exec sleep 1000"));
+
+	must_become(db, "SELECT status FROM unstuck.jobs", "PROCESSING", 10000);
+	must_run(0, NULL, "unstuckctl", "cancel", "1");
+	must_say(p, "event=job_start");
+	must_happen(strstr(proc_err(p), "event=claim_lost") != NULL, 10000);
+	proc_signal(p, SIGTERM);
+	must_exit(p, 0, 10000);
+	must_equal(db, "SELECT status FROM unstuck.jobs", "CANCELLED");
+}
+END_TEST
+
+/* Each of them has ended long before the loop hears that it began. */
+START_TEST(an_end_that_is_seen_before_the_start_counts)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p = start_with_slow_starts(db, 6, "after_launch:sleep:200:0", "echo 5");
+
+	must_become(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND result = '5' AND attempts = 1", "6", 10000);
+	proc_signal(p, SIGTERM);
+	must_exit(p, 0, 10000);
+	ck_assert_uint_eq(text_count(proc_err(p), "event=job_start"), 6);
+}
+END_TEST
+
 /* ---- the clock is moved ---- */
 
 /* As after a suspend: every deadline has passed. What people see of the time goes back instead. */
@@ -354,6 +419,11 @@ int main(void)
 	tc = story_case(s, "failing");
 	tcase_add_test(tc, a_worker_survives_a_failure_at_any_step);
 	tcase_add_test(tc, two_hours_pass_at_once);
+	tc = story_case(s, "starting");
+	tcase_add_test(tc, a_start_that_hangs_holds_up_nobody_and_no_stop);
+	tcase_add_test(tc, a_job_that_starts_is_ended_by_a_stop);
+	tcase_add_test(tc, a_job_that_starts_is_ended_when_it_is_cancelled);
+	tcase_add_test(tc, an_end_that_is_seen_before_the_start_counts);
 	tc = story_case(s, "door");
 	tcase_add_loop_test(tc, a_wrong_plan_is_refused, 0, (int)(sizeof refusals / sizeof *refusals));
 	tcase_add_test(tc, an_ordinary_build_knows_nothing_of_it);

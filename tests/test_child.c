@@ -26,16 +26,39 @@ struct seen {
 	struct buf lines;	/* of stderr, each with a | behind it */
 	size_t lines_len, longest;
 	struct buf tail;
-	int overs, status;
+	int starts, overs, status;
+	pid_t pid;		/* as it was when it started */
+	const char *why;	/* it did not start */
 	usec_t took;
 	size_t stop_after;	/* bytes of output; 0: never */
 	int chain, chained;	/* start so many more, one after the other, from over() */
 };
 
+static void on_started(void *arg)
+{
+	struct seen *s = arg;
+
+	ck_assert_int_eq(s->starts, s->chained);	/* the first word of a child */
+	s->starts++;
+	s->pid = child_pid(s->child);
+	ck_assert_int_gt(s->pid, 0);
+}
+
+static void on_failed(void *arg, const struct error *why)
+{
+	struct seen *s = arg;
+
+	ck_assert_int_eq(s->starts, s->chained);
+	ck_assert_ptr_null(s->why);
+	ck_assert_int_eq(why->kind, ERR_SYS);
+	s->why = story_text("%s", why->text);
+}
+
 static void on_output(void *arg, const char *data, size_t len)
 {
 	struct seen *s = arg;
 
+	ck_assert_int_eq(s->starts, s->chained + 1);
 	ck_assert_uint_gt(len, 0);
 	ck_assert_uint_le(len, 64 * 1024);
 	ck_assert_int_eq(s->overs, s->chained);	/* over is the last word of a child */
@@ -55,25 +78,40 @@ static void on_line(void *arg, const char *line, size_t len)
 	s->longest = len > s->longest ? len : s->longest;
 }
 
-static struct child *start_sh(struct seen *s, const char *script, const char *input, bool keep_stdin);
+static struct child *begin_sh(struct seen *s, const char *script, const char *input, bool keep_stdin);
 
 static void on_over(void *arg, const struct child_end *end)
 {
 	struct seen *s = arg;
 
+	ck_assert_int_eq(s->starts, s->chained + 1);
 	s->overs++;
 	s->status = end->status;
 	s->took = end->took;
 	buf_add(&s->tail, end->tail, end->tail_len);
 	if (s->chained < s->chain) {
 		s->chained++;
-		start_sh(s, "echo again", NULL, false);
+		begin_sh(s, "echo again", NULL, false);
 	}
 }
 
-static const struct child_events events = { .output = on_output, .line = on_line, .over = on_over };
+static const struct child_events events = {
+	.started = on_started, .failed = on_failed, .output = on_output, .line = on_line, .over = on_over,
+};
 
-static struct child *start(struct seen *s, char *const *argv, const char *input, size_t input_len, bool keep_stdin)
+/* The loop turns until expr is true. */
+#define must_turn_until(expr) do { \
+		uint64_t until_ = story_until(20000); \
+		story_at(__FILE__, __LINE__); \
+		while (!(expr)) { \
+			event_base_loop(base, EVLOOP_NONBLOCK); \
+			if (!(expr) && !story_wait(until_)) \
+				story_fail("still not so: %s", #expr); \
+		} \
+	} while (0)
+
+/* It is on its way. */
+static struct child *begin(struct seen *s, char *const *argv, const char *input, size_t input_len, bool keep_stdin)
 {
 	struct error err = ERROR_INIT;
 	struct child_spec spec = {
@@ -86,37 +124,39 @@ static struct child *start(struct seen *s, char *const *argv, const char *input,
 	return s->child;
 }
 
-static struct child *start_sh(struct seen *s, const char *script, const char *input, bool keep_stdin)
+static struct child *begin_sh(struct seen *s, const char *script, const char *input, bool keep_stdin)
 {
 	char sh[] = "/bin/sh", c[] = "-c", *argv[] = { sh, c, (char *)(uintptr_t)script, NULL };
 
-	return start(s, argv, input, input ? strlen(input) : 0, keep_stdin);
+	return begin(s, argv, input, input ? strlen(input) : 0, keep_stdin);
+}
+
+/* It has started. */
+static struct child *start(struct seen *s, char *const *argv, const char *input, size_t input_len, bool keep_stdin)
+{
+	begin(s, argv, input, input_len, keep_stdin);
+	must_turn_until(s->starts > 0);
+	return s->child;
+}
+
+static struct child *start_sh(struct seen *s, const char *script, const char *input, bool keep_stdin)
+{
+	begin_sh(s, script, input, keep_stdin);
+	must_turn_until(s->starts > 0);
+	return s->child;
 }
 
 /* Why it cannot be started. */
 static const char *must_not_start(const char *path)
 {
-	struct error err = ERROR_INIT;
 	char *argv[] = { (char *)(uintptr_t)path, NULL };
-	struct child_spec spec = { .path = path, .argv = argv, .envp = environ };
 	struct seen s = { 0 };
 
-	ck_assert_ptr_null(child_start(all, &spec, &events, &s, &err));
-	ck_assert_int_eq(err.kind, ERR_SYS);
+	begin(&s, argv, NULL, 0, false);
+	must_turn_until(s.why != NULL);
 	ck_assert_uint_eq(children_count(all), 0);
-	return story_text("%s", err.text);
+	return s.why;
 }
-
-/* The loop turns until expr is true. */
-#define must_turn_until(expr) do { \
-		uint64_t until_ = story_until(20000); \
-		story_at(__FILE__, __LINE__); \
-		while (!(expr)) { \
-			event_base_loop(base, EVLOOP_NONBLOCK); \
-			if (!(expr) && !story_wait(until_)) \
-				story_fail("still not so: %s", #expr); \
-		} \
-	} while (0)
 
 static void must_end(struct seen *s, int exit_status)
 {
@@ -155,6 +195,24 @@ static char process_state(pid_t pid)
 	fclose(f);
 	end = strrchr(text, ')');
 	return end ? end[2] : '-';
+}
+
+/* Processes of ours that nobody has reaped. */
+static size_t count_dead(void)
+{
+	const struct dirent *e;
+	size_t n = 0;
+	DIR *d = opendir("/proc");
+
+	while (d && (e = readdir(d)) != NULL) {
+		pid_t pid = (pid_t)atoi(e->d_name);
+
+		n += pid > 0 && waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT) == 0
+		     && process_state(pid) == 'Z';
+	}
+	if (d)
+		closedir(d);
+	return n;
 }
 
 static size_t count_fds(const char *of)
@@ -212,8 +270,8 @@ START_TEST(what_goes_in_comes_out)
 	size_t len = 300 * 1000;
 	char *input = pattern(len);
 
-	start(&s, argv, input, len, false);
-	ck_assert_int_eq(s.overs, 0);		/* never inside the call that starts it */
+	begin(&s, argv, input, len, false);
+	ck_assert_int_eq(s.starts, 0);		/* nothing is told inside the call that starts it */
 	must_end(&s, 0);
 	ck_assert_uint_eq(s.out.len, len);
 	ck_assert_mem_eq(s.out.data, input, len);
@@ -253,9 +311,9 @@ START_TEST(an_input_that_fits_in_the_pipe_needs_nobody_to_feed_it)
 {
 	struct seen s = { 0 };
 	char *input = pattern(60 * 1000);
-	struct child *c = start_sh(&s, "cat | wc -c", input, false);
 
-	must_happen(process_state(child_pid(c)) == 'Z', 5000);
+	begin_sh(&s, "cat | wc -c", input, false);
+	must_happen(count_dead() == 1, 5000);
 	must_end(&s, 0);
 	ck_assert_int_eq(atoi(buf_text(&s.out)), 60 * 1000);
 	seen_release(&s);
@@ -404,6 +462,13 @@ END_TEST
 
 /* ---- the end ---- */
 
+/* Behind the back of the loop. */
+static void must_reap(struct child *c)
+{
+	child_signal(c, SIGTERM);
+	ck_assert_int_eq(waitpid(child_pid(c), NULL, 0), child_pid(c));
+}
+
 START_TEST(a_child_that_closed_its_output_is_not_over)
 {
 	struct seen s = { 0 };
@@ -500,12 +565,10 @@ END_TEST
 START_TEST(exits_that_come_together_are_all_seen)
 {
 	static struct seen s[100];
-	pid_t pids[ARRAY_SIZE(s)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
-		pids[i] = child_pid(start_sh(&s[i], "echo hello", NULL, false));
-	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
-		must_happen(process_state(pids[i]) == 'Z', 20000);
+		begin_sh(&s[i], "echo hello", NULL, false);
+	must_happen(count_dead() == ARRAY_SIZE(s), 20000);	/* and none of them is known to have started */
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	ck_assert_uint_eq(children_count(all), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
@@ -534,10 +597,10 @@ END_TEST
 START_TEST(one_that_somebody_else_reaped_is_missed_among_many)
 {
 	struct seen gone = { 0 }, ended = { 0 }, runs = { 0 };
-	struct child *c = start_sh(&gone, "exit 0", NULL, false), *running;
+	struct child *c = start_sh(&gone, "exec sleep 1000", NULL, false), *running;
 
 	running = start_sh(&runs, "exec sleep 1000", NULL, false);
-	ck_assert_int_eq(waitpid(child_pid(c), NULL, 0), child_pid(c));
+	must_reap(c);
 	start_sh(&ended, "exit 6", NULL, false);
 	must_end(&ended, 6);
 	must_end_by(&gone, SIGKILL);
@@ -601,9 +664,8 @@ END_TEST
 START_TEST(a_child_that_somebody_else_reaped_did_not_succeed)
 {
 	struct seen s = { 0 };
-	struct child *c = start_sh(&s, "exit 0", NULL, false);
 
-	ck_assert_int_eq(waitpid(child_pid(c), NULL, 0), child_pid(c));
+	must_reap(start_sh(&s, "exec sleep 1000", NULL, false));
 	must_end_by(&s, SIGKILL);
 	seen_release(&s);
 }
@@ -675,11 +737,12 @@ START_TEST(a_child_dies_with_the_worker)
 	worker = fork();
 	if (worker == 0) {
 		char sleep_[] = "/bin/sleep", time_[] = "1000", *argv[] = { sleep_, time_, NULL };
-		struct child_spec spec = { .path = argv[0], .argv = argv, .envp = environ };
-		struct child *c = event_reinit(base) == 0 ? child_start(all, &spec, &events, NULL, NULL) : NULL;
-		pid_t pid = c ? child_pid(c) : 0;
+		struct seen s = { 0 };
 
-		if (write(fds[1], &pid, sizeof pid) != sizeof pid)
+		if (event_reinit(base) != 0)
+			_exit(1);
+		start(&s, argv, NULL, 0, false);
+		if (write(fds[1], &s.pid, sizeof s.pid) != sizeof s.pid)
 			_exit(1);
 		for (;;)
 			pause();
@@ -691,6 +754,68 @@ START_TEST(a_child_dies_with_the_worker)
 	must_happen(!pid_alive(child), 5000);
 	close(fds[0]);
 	close(fds[1]);
+}
+END_TEST
+
+/* ---- while it starts ---- */
+
+static const struct { int signals[2], ends_by; } early_signals[] = {
+	{ { SIGTERM, 0 }, SIGTERM }, { { SIGKILL, SIGTERM }, SIGKILL }, { { SIGTERM, SIGKILL }, SIGKILL },
+};
+
+START_TEST(a_signal_that_comes_before_the_process_reaches_it)
+{
+	struct seen s = { 0 };
+	struct child *c = begin_sh(&s, "exec sleep 1000", NULL, false);
+
+	ck_assert_int_eq(child_pid(c), 0);
+	for (int i = 0; i < 2; i++)
+		if (early_signals[_i].signals[i] != 0)
+			child_signal(c, early_signals[_i].signals[i]);
+	must_end_by(&s, early_signals[_i].ends_by);
+	ck_assert_int_eq(s.starts, 1);
+	seen_release(&s);
+}
+END_TEST
+
+START_TEST(a_start_that_fails_leaves_the_others_alone)
+{
+	struct seen s[40] = { 0 };
+	size_t before = count_fds("self");
+	char nowhere[] = "/no/such/handler", *argv[] = { nowhere, NULL };
+
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		if (i % 2 == 0)
+			begin(&s[i], argv, "hello\n", 6, false);
+		else
+			begin_sh(&s[i], "cat; exit 5", "hello\n", false);
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
+		if (i % 2 == 0) {
+			must_turn_until(s[i].why != NULL);
+			ck_assert_int_eq(s[i].starts + s[i].overs, 0);
+		} else {
+			must_end(&s[i], 5);
+			ck_assert_str_eq(buf_text(&s[i].out), "hello\n");
+		}
+		seen_release(&s[i]);
+	}
+	ck_assert_uint_eq(count_fds("self"), before);
+	ck_assert_uint_eq(children_count(all), 0);
+	must_have_no_child_process();
+}
+END_TEST
+
+START_TEST(freeing_all_ends_those_that_start)
+{
+	struct seen s[50] = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		begin_sh(&s[i], "exec sleep 1000", NULL, false);
+	children_free(all);
+	all = NULL;
+	must_have_no_child_process();
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++)
+		ck_assert_int_eq(s[i].starts + s[i].overs, 0);
 }
 END_TEST
 
@@ -709,8 +834,6 @@ START_TEST(a_child_starts_clean)
 	char cat[] = "/bin/cat", file[] = "/proc/self/status", *argv[] = { cat, file, NULL };
 	struct seen s = { 0 };
 	sigset_t blocked;
-	struct child *c;
-	pid_t pid;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -719,11 +842,10 @@ START_TEST(a_child_starts_clean)
 	sigaddset(&blocked, SIGUSR1);
 	sigaddset(&blocked, SIGTERM);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
-	c = start(&s, argv, NULL, 0, false);
-	pid = child_pid(c);
+	start(&s, argv, NULL, 0, false);
 	must_end(&s, 0);
-	ck_assert_int_eq(status_field(buf_text(&s.out), "\nPid:", 10), pid);
-	ck_assert_int_eq(status_field(buf_text(&s.out), "\nNSpgid:", 10), pid);
+	ck_assert_int_eq(status_field(buf_text(&s.out), "\nPid:", 10), s.pid);
+	ck_assert_int_eq(status_field(buf_text(&s.out), "\nNSpgid:", 10), s.pid);
 	ck_assert_int_eq(status_field(buf_text(&s.out), "\nSigBlk:", 16), 0);
 	/* 32 and 33 are the C library's own; posix_spawn() of whoever started us leaves them ignored */
 	ck_assert_int_eq(status_field(buf_text(&s.out), "\nSigIgn:", 16) & ~0x180000000L, 0);
@@ -792,7 +914,8 @@ START_TEST(a_child_gets_its_own_arguments_and_environment)
 	struct child_spec spec = { .path = "/bin/sh", .argv = argv, .envp = envp };
 	struct seen s = { 0 };
 
-	ck_assert_ptr_nonnull(child_start(all, &spec, &events, &s, NULL));
+	s.child = child_start(all, &spec, &events, &s, NULL);
+	ck_assert_ptr_nonnull(s.child);
 	must_end(&s, 0);
 	ck_assert_str_eq(buf_text(&s.out), "zero one two a value \n");
 	seen_release(&s);
@@ -928,6 +1051,7 @@ int main(void)
 	Suite *suite = suite_create("child");
 	TCase *pipes = story_case(suite, "pipes");
 	TCase *end = story_case(suite, "end");
+	TCase *early = story_case(suite, "early");
 	TCase *given = story_case(suite, "given");
 	TCase *refused = story_case(suite, "refused");
 	TCase *find = story_case(suite, "find");
@@ -964,6 +1088,11 @@ int main(void)
 	tcase_add_test(end, nothing_is_left_of_200_children);
 	tcase_add_test(end, freeing_all_ends_and_reaps_them);
 	tcase_add_test(end, a_child_dies_with_the_worker);
+
+	tcase_add_checked_fixture(early, set_up, tear_down);
+	tcase_add_loop_test(early, a_signal_that_comes_before_the_process_reaches_it, 0, ARRAY_SIZE(early_signals));
+	tcase_add_test(early, a_start_that_fails_leaves_the_others_alone);
+	tcase_add_test(early, freeing_all_ends_those_that_start);
 
 	tcase_add_checked_fixture(given, set_up, tear_down);
 	tcase_add_test(given, a_child_starts_clean);

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "spool_read.h"
 
 #define LOOK_EVERY_MS 50		/* when the worker is gone */
@@ -132,8 +133,9 @@ static _Noreturn void end_as(int status)
 	_exit(128 + WTERMSIG(status));
 }
 
-static _Noreturn void attendant(const struct launch *l, const struct attend *a, int tell)
+static _Noreturn void attendant(const struct launch *l, int tell)
 {
+	const struct attend *a = &l->attend;
 	struct attendant t = { .a = a, .worker = l->parent };
 	struct launch inner = *l;
 	int status;
@@ -143,13 +145,14 @@ static _Noreturn void attendant(const struct launch *l, const struct attend *a, 
 		_exit(127);
 	inner.parent = getpid();
 	inner.in_group = true;
-	if (launch(&inner, &t.handler, NULL) < 0) {
-		int error = inner.error != 0 ? inner.error : EAGAIN;
+	if (launch(&inner) < 0) {
+		int error = inner.error;
 		ssize_t ignored = write(tell, &error, sizeof error);
 
 		(void)ignored;
 		_exit(127);
 	}
+	t.handler = inner.pid;
 	t.until = clock_now() + a->limit;
 	close_others(a->note.fd, a->stderr_end);
 	status = wait_for_handler(&t);
@@ -173,24 +176,24 @@ static int read_failure(int fd)
 	return n == (ssize_t)sizeof error ? error : 0;
 }
 
-int attend(struct launch *l, const struct attend *a, pid_t *pid, struct error *err)
+int attend(struct launch *l)
 {
-	sigset_t all, before;
-	int tell[2], error;
+	int tell[2];
 
-	if (pipe2(tell, O_CLOEXEC) < 0)
-		return launch_failed(l, errno, err);
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	*pid = fork();
-	if (*pid == 0)
-		attendant(l, a, tell[1]);
-	error = *pid < 0 ? errno : 0;
+	l->error = 0;
+	if (pipe2(tell, O_CLOEXEC) < 0) {
+		l->error = errno;
+		return -1;
+	}
+	l->pid = fork();
+	if (l->pid == 0)
+		attendant(l, tell[1]);
+	if (l->pid < 0)
+		l->error = errno;
 	close(tell[1]);
-	if (*pid > 0 && (error = read_failure(tell[0])) != 0)
-		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+	if (l->pid > 0 && (l->error = read_failure(tell[0])) != 0)
+		while (waitpid(l->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	close(tell[0]);
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return error == 0 ? 0 : launch_failed(l, error, err);
+	return l->error == 0 ? 0 : -1;
 }

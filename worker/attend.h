@@ -15,8 +15,9 @@
 #define ATTEND_H
 
 #include "clock.h"
-#include "launch.h"
 #include "spool.h"
+
+struct launch;
 
 struct attend {
 	struct spool_note note;
@@ -25,7 +26,7 @@ struct attend {
 	uint64_t most;		/* bytes of output, the same */
 };
 
-/* As launch(). */
-int attend(struct launch *l, const struct attend *a, pid_t *pid, struct error *err);
+/* As launch(), of one that is attended. */
+int attend(struct launch *l);
 
 #endif

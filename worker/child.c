@@ -3,9 +3,12 @@
  *
  * Lives here: its pipes, feeding and reading it without blocking, noticing its
  * exit, killing what is left of its group, reaping.
- * Not here:   becoming another program (launch.c), finding it (child_find.c), what
- *             is run and why, time limits (exec.c).
+ * Not here:   becoming another program (launch.c), in a thread of its own (launcher.c), finding it
+ *             (child_find.c), what is run and why, time limits (exec.c).
  *
+ *   STARTING --- no process is to be had, exec failed ---> failed(), freed
+ *    | started()
+ *    v
  *   NEW ---------+
  *    | WATCH_AFTER, or stdin is kept
  *    v           |
@@ -35,18 +38,21 @@
 #include "buf.h"
 #include "cgroup.h"
 #include "launch.h"
+#include "launcher.h"
 
 #define READ_MAX (64 * 1024)	/* a pipe and turn of the loop: nobody starves the others */
 #define LINE_MAX_LEN 4096	/* of stderr */
 #define INPUT_KEEP (256 * 1024)	/* an input buffer that had to grow further is given back */
 #define OOM_MORE 500		/* children are to be chosen before the worker */
-#define REAP_TIME (2 * SEC)	/* at the very end */
+#define LAUNCH_TIME (2 * SEC)	/* at the very end: for what is STARTING */
+#define REAP_TIME (2 * SEC)	/* and then for what is killed */
 #define WATCH_AFTER (20 * MSEC)	/* what lives longer than this is worth an event for each of its pipes */
 #define SEARCH_PAUSE (100 * MSEC)	/* between searches for children that somebody else reaped */
 #define HELD_POLL (20 * MSEC)	/* between looks whether a file is still printed into: nothing tells when it ends */
 #define PIDS 1024		/* buckets */
 
 enum child_state {
+	CHILD_STARTING,	/* with the launchers: its number is not known */
 	CHILD_NEW,	/* no event is set for its output */
 	CHILD_WATCHED,	/* its output is read as it comes */
 	CHILD_DRAINING,	/* exited but not reaped: its number is still ours; output is read as it comes */
@@ -61,9 +67,11 @@ struct child {
 	struct child_events events;
 	void *arg;
 
-	pid_t pid;		/* 0 once reaped */
+	uint64_t number;	/* in the order of child_start() */
+	pid_t pid;		/* 0: STARTING, or reaped */
+	int signo;		/* STARTING: for when its number is known; 0: none */
 	struct cgroup *cgroup;	/* NULL: none */
-	usec_t started, ended;
+	usec_t started, watch_at, ended;
 
 	int in_fd, out_fd, err_fd;	/* -1: closed, or ended */
 	struct event *in, *out, *err;
@@ -82,6 +90,11 @@ LIST_HEAD(child_bucket, child);
 struct children {
 	struct event_base *base;
 	struct cgroups *cgroups;	/* NULL: there are none */
+	struct launchers *launchers;
+	struct event *launched;
+	uint64_t begun;			/* children so far */
+	pid_t unknown;			/* it has exited, and may be one that was STARTING then: up to the unknown_last-th; 0: nobody */
+	uint64_t unknown_last;
 	int exits;			/* signalfd of SIGCHLD, which stays blocked: no handler runs for each exit */
 	struct event *sigchld;
 	struct event *turn;	/* active: children_turn() runs in this loop turn; timer: the next deadline */
@@ -441,20 +454,6 @@ static int input_file(const struct child_spec *spec)
 	return fd;
 }
 
-/* Its stdin is there already, and it is in no cgroup: who starts next must not take it for left behind. */
-static int child_launch_attended(struct child *c, const struct child_spec *spec, struct launch *l, struct error *err)
-{
-	spec->attend->stderr_end = c->err_fd;
-	return attend(l, spec->attend, &c->pid, err);
-}
-
-static int child_launch(struct child *c, struct launch *l, struct error *err)
-{
-	c->cgroup = cgroup_take(c->all->cgroups);
-	l->cgroup = cgroup_procs(c->cgroup);
-	return launch(l, &c->pid, err);
-}
-
 static void child_free(struct child *c)
 {
 	cgroup_end(c->all->cgroups, c->cgroup);
@@ -484,29 +483,65 @@ static struct child *children_find(struct children *all, pid_t pid)
 
 static void children_link(struct children *all, struct child *c)
 {
-	c->state = CHILD_NEW;
+	c->state = CHILD_STARTING;
+	c->number = ++all->begun;
 	TAILQ_INSERT_TAIL(&all->list[c->state], c, link);
-	LIST_INSERT_HEAD(children_bucket(all, c->pid), c, same);
 	all->count++;
 }
 
 static void children_unlink(struct children *all, struct child *c)
 {
 	TAILQ_REMOVE(&all->list[c->state], c, link);
-	LIST_REMOVE(c, same);
+	if (c->state != CHILD_STARTING)
+		LIST_REMOVE(c, same);
 	all->count--;
+}
+
+/* What l needs of us: its descriptors, its input, where it is to be. 0, or -1 and errno. */
+static int child_prepare(struct child *c, const struct child_spec *spec, struct launch *l)
+{
+	size_t fed = spec->input_len;
+
+	if (spec->attend != NULL && (l->fds[0] = input_file(spec)) < 0)
+		return -1;
+	if (child_open_pipes(c, l->fds) < 0)
+		return -1;
+	if (spec->attend != NULL) {
+		l->attend.stderr_end = c->err_fd;	/* and in no cgroup: who starts next must not take it for left behind */
+	} else {
+		fed = child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
+		c->cgroup = cgroup_take(c->all->cgroups);
+		l->cgroup = cgroup_procs(c->cgroup);
+	}
+	if (fed < spec->input_len)
+		buf_add(&c->input, spec->input + fed, spec->input_len - fed);
+	child_push(c);
+	return 0;
+}
+
+/* Where a failure leaves all as it was. */
+static int child_hand_over(struct child *c, const struct child_spec *spec, struct error *err)
+{
+	struct launch *l = launch_new(spec->path, spec->argv, spec->envp, spec->attend);
+	int failed;
+
+	l->fds[1] = spec->out_fd > 0 ? spec->out_fd : -1;
+	l->oom_score_adj = c->all->oom_score_adj;
+	l->reset = &c->all->reset;
+	l->arg = c;
+	if (child_prepare(c, spec, l) < 0)
+		failed = error_set(err, ERR_SYS, "%s cannot be started: no pipes: %s", spec->path, strerror(errno));
+	else
+		failed = launchers_add(c->all->launchers, l, err);
+	if (failed < 0)
+		launch_free(l);
+	return failed;
 }
 
 struct child *child_start(struct children *all, const struct child_spec *spec,
                           const struct child_events *events, void *arg, struct error *err)
 {
 	struct child *c = xcalloc(1, sizeof *c);
-	struct launch l = {
-		.path = spec->path, .argv = spec->argv, .envp = spec->envp, .cgroup = -1,
-		.oom_score_adj = all->oom_score_adj, .fds = { -1, spec->out_fd > 0 ? spec->out_fd : -1, -1 }, .reset = &all->reset, .parent = getpid(),
-	};
-	size_t fed = 0;
-	int failed = 0;
 
 	if (!all->started)
 		launch_find_signals(&all->reset);
@@ -516,39 +551,67 @@ struct child *child_start(struct children *all, const struct child_spec *spec,
 	c->arg = arg;
 	c->in_fd = c->out_fd = c->err_fd = -1;
 	c->keep_stdin = spec->keep_stdin;
+	c->started = clock_now();
 	all->files = all->files || spec->out_fd > 0;
-	if (spec->attend != NULL)
-		failed = l.fds[0] = input_file(spec);
-	if (failed >= 0)
-		failed = child_open_pipes(c, l.fds);
-	if (failed < 0) {
-		error_set(err, ERR_SYS, "%s cannot be started: no pipes: %s", spec->path, strerror(errno));
-	} else {
-		fed = spec->attend != NULL ? spec->input_len : child_write_now(c, spec->input, spec->input_len);	/* most often all of it */
-		failed = spec->attend != NULL ? child_launch_attended(c, spec, &l, err) : child_launch(c, &l, err);
-	}
-	for (int i = 0; i < 3; i++)
-		if (l.fds[i] >= 0)
-			close(l.fds[i]);
-	if (failed < 0) {
+	if (child_hand_over(c, spec, err) < 0) {
 		child_free(c);
 		return NULL;
 	}
-	c->started = clock_now();
 	children_link(all, c);
-	if (fed < spec->input_len)
-		buf_add(&c->input, spec->input + fed, spec->input_len - fed);
-	child_push(c);
+	return c;
+}
+
+/* The program runs, or has run. */
+static void child_launched(struct child *c, pid_t pid)
+{
+	struct children *all = c->all;
+
+	c->pid = pid;
+	LIST_INSERT_HEAD(children_bucket(all, pid), c, same);
+	child_enter(c, CHILD_NEW);
+	c->watch_at = clock_now() + WATCH_AFTER;
 	if (c->keep_stdin) {
 		child_watch(c);
 		child_enter(c, CHILD_WATCHED);
 	}
-	children_arm(all, c->started + WATCH_AFTER);
-	return c;
+	children_arm(all, c->watch_at);
+	if (c->signo != 0)
+		child_signal(c, c->signo);
+	if (c->events.started)
+		c->events.started(c->arg);
+}
+
+static void child_failed(struct child *c, const struct launch *l)
+{
+	struct error why = ERROR_INIT;
+
+	launch_failed(l, &why);
+	children_unlink(c->all, c);
+	if (c->events.failed)
+		c->events.failed(c->arg, &why);
+	child_free(c);
+}
+
+/* What the launchers are through with. false: nothing. */
+static bool children_take_launches(struct children *all)
+{
+	struct launch *l;
+	bool any = false;
+
+	for (; (l = launchers_take(all->launchers)) != NULL; any = true) {
+		if (l->error == 0)
+			child_launched(l->arg, l->pid);
+		else
+			child_failed(l->arg, l);
+		launch_free(l);
+	}
+	return any;
 }
 
 void child_signal(struct child *c, int signo)
 {
+	if (c->state == CHILD_STARTING && c->signo != SIGKILL)
+		c->signo = signo;
 	if (c->pid > 0)
 		kill(-c->pid, signo);
 }
@@ -635,18 +698,30 @@ static void children_search(struct children *all)
 	struct child *c, *next;
 
 	all->search_at = USEC_NEVER;
-	for (int state = CHILD_NEW; state <= CHILD_WATCHED; state++)
+	for (enum child_state state = CHILD_NEW; state <= CHILD_WATCHED; state++)
 		for (c = TAILQ_FIRST(&all->list[state]); c; c = next) {
 			next = TAILQ_NEXT(c, link);
 			child_look(c);
 		}
 }
 
+/* Whether it, which nobody knows, may be a child: it is a stranger when all that were STARTING as it was first seen are known. */
+static bool children_may_know(struct children *all, pid_t pid)
+{
+	const struct child *first = TAILQ_FIRST(&all->list[CHILD_STARTING]);
+
+	if (all->unknown != pid)
+		all->unknown_last = all->begun;
+	all->unknown = pid;
+	return first && first->number <= all->unknown_last;
+}
+
 /*
  * Whoever has exited, as the kernel names them; processes that were given to us (as PID 1, or as a
  * subreaper) are reaped. Nobody is reaped before all of it is over, so a DRAINING child stands before
- * all others until it has gone. No more in one go than there are: those that over() starts
- * meanwhile have a SIGCHLD of their own.
+ * all others until it has gone. So does one that nobody knows while something is STARTING: it may be just that (or it
+ * could not become its program, and is its launcher's to reap), and the launchers tell at once. No more in one go than there are: those
+ * that over() starts meanwhile have a SIGCHLD of their own.
  */
 static void children_take_exits(struct children *all)
 {
@@ -656,14 +731,20 @@ static void children_take_exits(struct children *all)
 		siginfo_t info = { .si_pid = 0 };
 		struct child *c;
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+			info.si_pid = 0;
+		if (info.si_pid != all->unknown)
+			all->unknown = 0;
+		if (info.si_pid == 0)
 			break;
 		c = children_find(all, info.si_pid);
-		if (!c) {
+		if (!c && children_take_launches(all))
+			continue;
+		if (!c && !children_may_know(all, info.si_pid)) {
 			waitpid(info.si_pid, NULL, WNOHANG);
 			continue;
 		}
-		if (c->state == CHILD_DRAINING) {
+		if (!c || c->state == CHILD_DRAINING) {
 			children_search(all);
 			return;
 		}
@@ -686,9 +767,24 @@ static void children_on_sigchld(evutil_socket_t fd, short what, void *arg)
 	children_take_exits(arg);
 }
 
+static void children_on_launched(evutil_socket_t fd, short what, void *arg)
+{
+	struct children *all = arg;
+	uint64_t ignored;
+
+	(void)what;
+	if (read(fd, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
+		return;
+	children_take_launches(all);
+	if (all->files && !TAILQ_EMPTY(&all->list[CHILD_DRAINING]))
+		children_touch(all);	/* a new process had copies of all descriptors until now: a file may have looked held by them */
+	if (all->unknown != 0)
+		children_take_exits(all);
+}
+
 static usec_t child_deadline(const struct child *c)
 {
-	return c->state == CHILD_NEW ? c->started + WATCH_AFTER : c->ended + CHILD_DRAIN_TIME;
+	return c->state == CHILD_NEW ? c->watch_at : c->ended + CHILD_DRAIN_TIME;
 }
 
 usec_t children_advance(struct children *all, usec_t now)
@@ -752,6 +848,17 @@ static void read_oom_score_adj(char *out, size_t size)
 		fclose(f);
 }
 
+static int open_launchers(struct children *all, struct error *err)
+{
+	all->launchers = launchers_new(err);
+	if (!all->launchers)
+		return -1;
+	all->launched = event_new(all->base, launchers_fd(all->launchers), EV_READ | EV_PERSIST, children_on_launched, all);
+	if (!all->launched || event_add(all->launched, NULL) < 0)
+		return error_set(err, ERR_SYS, "the start of children cannot be watched");
+	return 0;
+}
+
 /* Threads that are made later have it blocked too: none takes it away. */
 static int open_exits(void)
 {
@@ -779,12 +886,12 @@ struct children *children_new(struct event_base *base, struct error *err)
 	all->exits = open_exits();
 	if (all->exits >= 0)
 		all->sigchld = event_new(base, all->exits, EV_READ | EV_PERSIST, children_on_sigchld, all);
-	if (!all->turn || !all->sigchld || event_add(all->sigchld, NULL) < 0) {
+	if (!all->turn || !all->sigchld || event_add(all->sigchld, NULL) < 0)
 		error_set(err, ERR_SYS, "the end of children cannot be watched: %s", strerror(errno));
-		children_free(all);
-		return NULL;
-	}
-	return all;
+	else if (open_launchers(all, err) == 0)
+		return all;
+	children_free(all);
+	return NULL;
 }
 
 /* Killed already; a process that hangs in the kernel is left to it. */
@@ -796,16 +903,52 @@ static void child_reap_until(struct child *c, usec_t deadline)
 		nanosleep(&pause, NULL);
 }
 
-void children_free(struct children *all)
+static void children_kill(struct children *all)
 {
-	usec_t deadline = clock_now() + REAP_TIME;
 	struct child *c;
 
-	if (!all)
-		return;
 	for (int i = 0; i < CHILD_STATES; i++)
 		TAILQ_FOREACH(c, &all->list[i], link)
 			child_signal(c, SIGKILL);
+}
+
+/*
+ * What is STARTING is known then. False: it hangs in the kernel, and may look at all of this when it comes back; its launcher ends
+ * with us, and with that the process.
+ */
+static bool children_stop_launchers(struct children *all)
+{
+	struct launch *l;
+	bool stopped;
+
+	if (!all->launchers)
+		return true;
+	if (all->launched)
+		event_free(all->launched);
+	stopped = launchers_stop(all->launchers, LAUNCH_TIME);
+	for (; (l = launchers_take(all->launchers)) != NULL; launch_free(l))
+		if (l->error == 0) {
+			struct child *c = l->arg;
+
+			c->pid = l->pid;
+			child_signal(c, SIGKILL);
+		}
+	if (stopped)
+		launchers_free(all->launchers);
+	return stopped;
+}
+
+void children_free(struct children *all)
+{
+	usec_t deadline;
+	struct child *c;
+	bool stopped;
+
+	if (!all)
+		return;
+	children_kill(all);
+	stopped = children_stop_launchers(all);
+	deadline = clock_now() + REAP_TIME;
 	for (int i = 0; i < CHILD_STATES; i++)
 		while ((c = TAILQ_FIRST(&all->list[i])) != NULL) {
 			children_unlink(all, c);
@@ -819,7 +962,8 @@ void children_free(struct children *all)
 		close(all->exits);
 	if (all->turn)
 		event_free(all->turn);
-	free(all);
+	if (stopped)
+		free(all);
 }
 
 size_t children_count(const struct children *all)

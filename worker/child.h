@@ -34,8 +34,8 @@ struct child_spec {
 	char *const *envp;
 	const char *input;		/* written without blocking, what does not fit is copied; then stdin is closed */
 	size_t input_len;
-	int out_fd;			/* its stdout, not a pipe; child_start() closes it. 0: a pipe */
-	struct attend *attend;		/* it finishes even when we die (attend.h, stderr_end is set here); NULL: it dies with us */
+	int out_fd;			/* its stdout, not a pipe; closed here in any case. 0: a pipe */
+	const struct attend *attend;	/* it finishes even when we die (attend.h); note.fd is closed here in any case, stderr_end is set here; NULL: it dies with us */
 	bool keep_stdin;		/* persistent: stdin stays open for child_write() */
 };
 
@@ -47,6 +47,8 @@ struct child_end {
 };
 
 struct child_events {
+	void (*started)(void *arg);					/* first: the program runs, its pid is known */
+	void (*failed)(void *arg, const struct error *why);		/* or it does not, and nothing else comes; then it is freed, as after over() */
 	void (*output)(void *arg, const char *data, size_t len);	/* stdout, as it comes (20 ms after the start, or at the end) */
 	bool (*held)(void *arg);					/* out_fd: a process still prints into it */
 	void (*line)(void *arg, const char *line, size_t len);		/* stderr, line by line; 4 KiB at most, longer ones in pieces */
@@ -68,16 +70,19 @@ struct child;
  * here: nobody else in the program may wait for one.
  */
 struct children *children_new(struct event_base *base, struct error *err);
-void children_free(struct children *all);	/* kills and reaps whatever is left (2 s at most); no callbacks */
-size_t children_count(const struct children *all);	/* started and not over */
+void children_free(struct children *all);	/* kills and reaps whatever is left (4 s at most); no callbacks */
+size_t children_count(const struct children *all);	/* begun and not over */
 /* Deadlines; returns the next. children has a timer of its own: calling it is allowed, not needed. */
 usec_t children_advance(struct children *all, usec_t now);
 
-/* NULL and err (errno text) when it cannot be started: fork or exec failed, no descriptors. */
+/*
+ * It is on its way (launcher.h), and nothing that spec points to is needed any more: started() or failed() (no process to be had,
+ * exec failed) tells what became of it. NULL and err when not even that: no descriptors.
+ */
 MUST_CHECK struct child *child_start(struct children *all, const struct child_spec *spec,
                                      const struct child_events *events, void *arg, struct error *err);
-void child_signal(struct child *c, int signo);	/* to its group */
-pid_t child_pid(const struct child *c);
+void child_signal(struct child *c, int signo);	/* to its group; before started(): then, one of them, KILL before all others */
+pid_t child_pid(const struct child *c);		/* 0: not started yet, or reaped */
 void child_stop_reading(struct child *c);	/* too much output: stdout is closed */
 /* keep_stdin. Takes all of data (copied) or nothing; false: CHILD_WRITE_MAX waits already, or stdin is closed. */
 bool child_write(struct child *c, const char *data, size_t len);

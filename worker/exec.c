@@ -196,20 +196,64 @@ static void exec_on_over(void *arg, const struct child_end *end)
 	worker_changed(w);
 }
 
-static const struct child_events exec_events = {
-	.output = exec_on_output, .held = exec_on_held, .line = exec_on_line, .over = exec_on_over,
-};
-
 /* ---- start and end ---- */
+
+static void exec_on_started(void *arg)
+{
+	struct job *j = arg;
+
+	FAILPOINT(after_start);
+	rate_started(j);
+	log_event(LOG_DEBUG, "job_start", LS("queue", j->queue->set->name), LS("job", j->id), LN("attempt", j->attempt),
+	          LN("pid", child_pid(j->child)));
+}
+
+/* No process is to be had, so not for those in line either. Those that are on their way as well may fail too: that is told once. */
+static void exec_not_started(struct worker *w, struct job *j, const struct error *why)
+{
+	struct queue *q = j->queue;
+	usec_t now = clock_now();
+
+	if (now >= q->told_at)
+		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("job", j->id),
+		          LS("error", why->text), LS("next", "the job is released; trying again in 1s"));
+	q->told_at = q->claim_at = now + START_PAUSE;
+	q->empty = false;
+	if (j->ending == ENDING_LOST) {
+		rate_unused(j);
+		handler_forget(w, j);
+	} else {
+		handler_give_back(w, j, why->text);
+	}
+	line_give_back(q, "no handler process can be started");
+}
+
+static void exec_on_failed(void *arg, const struct error *why)
+{
+	struct job *j = arg;
+	struct worker *w = j->queue->worker;
+
+	w->running--;
+	j->queue->in_use--;
+	w->count.started--;
+	j->started = false;
+	j->child = NULL;
+	exec_not_started(w, j, why);
+	worker_changed(w);
+}
+
+static const struct child_events exec_events = {
+	.started = exec_on_started, .failed = exec_on_failed, .output = exec_on_output, .held = exec_on_held,
+	.line = exec_on_line, .over = exec_on_over,
+};
 
 /* Attended where the queue wants that. */
 static struct child *exec_start_child(struct worker *w, struct job *j, struct child_spec spec, struct error *err)
 {
 	const struct queue_settings *set = j->queue->set;
 	struct attend attend = {
-		.note.fd = -1, .limit = set->timeout, .force = w->set->force_delay, .most = 2 * (uint64_t)set->max_result,
+		.limit = set->timeout, .force = w->set->force_delay, .most = 2 * (uint64_t)set->max_result,
 	};
-	struct child *c = NULL;
 
 	if (FAILS_AT(before_start)) {
 		error_set(err, ERR_SYS, "a test wants no handler to start");
@@ -225,14 +269,11 @@ static struct child *exec_start_child(struct worker *w, struct job *j, struct ch
 			return NULL;
 		}
 	}
-	c = child_start(w->children, &spec, &exec_events, j, err);
-	if (attend.note.fd >= 0)
-		close(attend.note.fd);
-	return c;
+	return child_start(w->children, &spec, &exec_events, j, err);
 }
 
-/* False: no process is to be had, for none of them. */
-static bool exec_start(struct worker *w, struct job *j)
+/* It runs from now on as far as all others are concerned, until its start turns out to have failed. */
+static void exec_start(struct worker *w, struct job *j)
 {
 	struct queue *q = j->queue;
 	struct buf own = BUF_INIT;
@@ -247,14 +288,9 @@ static bool exec_start(struct worker *w, struct job *j)
 	free(env);
 	buf_release(&own);
 	if (j->child == NULL) {
-		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("job", j->id),
-		          LS("error", err.text), LS("next", "the job is released; trying again in 1s"));
-		q->claim_at = clock_now() + START_PAUSE;
-		q->empty = false;
-		handler_give_back(w, j, err.text);
-		return false;
+		exec_not_started(w, j, &err);
+		return;
 	}
-	FAILPOINT(after_start);
 	free(j->payload);
 	j->payload = NULL;
 	j->state = JOB_RUNNING;
@@ -267,10 +303,6 @@ static bool exec_start(struct worker *w, struct job *j)
 	w->running++;
 	q->in_use++;
 	w->count.started++;
-	rate_started(j);
-	log_event(LOG_DEBUG, "job_start", LS("queue", q->set->name), LS("job", j->id), LN("attempt", j->attempt),
-	          LN("pid", child_pid(j->child)));
-	return true;
 }
 
 static void exec_hand_out(struct queue *q)
@@ -279,8 +311,7 @@ static void exec_hand_out(struct queue *q)
 
 	while (q->in_use < q->reserved && (j = TAILQ_FIRST(&q->line)) != NULL) {
 		line_leave(j);
-		if (!exec_start(q->worker, j))
-			line_give_back(q, "no handler process can be started");
+		exec_start(q->worker, j);
 	}
 }
 

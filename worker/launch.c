@@ -1,20 +1,22 @@
 /*
  * launch.c - from vfork() to execve(): a new process that is somebody else.
  *
- * The new process borrows our memory until it is another program, and we stand
- * still until then: nothing is copied, and an errno comes back through struct
- * launch. Hence only async-signal-safe calls, and all signals blocked until none
- * of our handlers is left in it.
+ * The new process borrows our memory until it is another program: nothing is copied, and an errno
+ * comes back through struct launch. The thread that makes it stands still until then, the others go on: so
+ * nothing is touched but struct launch and the stack of that thread, no lock is taken and nothing
+ * allocated (async-signal-safe calls only), and all signals are blocked until none of our handlers is left in it.
  */
 #include "launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "buf.h"
 
 /* ---- in the new process ---- */
 
@@ -83,6 +85,66 @@ static void launch_exec(struct launch *l)
 
 /* ---- on our side ---- */
 
+static size_t words_size(char *const *words, size_t *n)
+{
+	size_t size = 0;
+
+	for (*n = 0; words[*n] != NULL; (*n)++)
+		size += strlen(words[*n]) + 1;
+	return size;
+}
+
+static char *put_text(char **at, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy = memcpy(*at, text, size);
+
+	*at += size;
+	return copy;
+}
+
+struct launch *launch_new(const char *path, char *const *argv, char *const *envp, const struct attend *attend)
+{
+	size_t args, vars;
+	size_t texts = strlen(path) + 1 + words_size(argv, &args) + words_size(envp, &vars);
+	struct launch *l = xmalloc(sizeof *l + (args + vars + 2) * sizeof(char *) + texts);
+	char **words = (char **)(l + 1), *at = (char *)(words + args + vars + 2);
+
+	*l = (struct launch){
+		.argv = words, .envp = words + args + 1, .fds = { -1, -1, -1 }, .cgroup = -1, .parent = getpid(),
+		.attended = attend != NULL, .attend = { .note.fd = -1 },
+	};
+	if (attend != NULL)
+		l->attend = *attend;
+	l->path = put_text(&at, path);
+	for (size_t i = 0; i < args; i++)
+		l->argv[i] = put_text(&at, argv[i]);
+	for (size_t i = 0; i < vars; i++)
+		l->envp[i] = put_text(&at, envp[i]);
+	l->argv[args] = l->envp[vars] = NULL;
+	return l;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void launch_close(struct launch *l)
+{
+	for (int i = 0; i < 3; i++)
+		close_fd(&l->fds[i]);
+	close_fd(&l->attend.note.fd);
+}
+
+void launch_free(struct launch *l)
+{
+	launch_close(l);
+	free(l);
+}
+
 void launch_find_signals(sigset_t *out)
 {
 	struct sigaction now;
@@ -96,38 +158,33 @@ void launch_find_signals(sigset_t *out)
 /* A function of its own: no variable of the caller may live in a register that the new process changes. */
 __attribute__((noinline)) static pid_t launch_vfork(struct launch *l)
 {
-	pid_t pid = vfork(); /* NOLINT: fork() would copy our page tables for every job */
+	pid_t pid = vfork(); /* NOLINT: fork() would copy our page tables for every job; what it may touch: see above */
 
 	if (pid == 0)
 		launch_exec(l);
 	return pid;
 }
 
-int launch_failed(const struct launch *l, int error, struct error *err)
+int launch(struct launch *l)
 {
-	if (err == NULL)
-		return -1;	/* between fork() and exec nothing may be put into words */
+	l->error = 0;
+	l->pid = launch_vfork(l);
+	if (l->pid < 0)
+		l->error = errno;
+	else if (l->error != 0)
+		while (waitpid(l->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	return l->error == 0 ? 0 : -1;
+}
+
+int launch_failed(const struct launch *l, struct error *err)
+{
+	int error = l->error;
+
 	if (error == ENOEXEC)
 		return error_set(err, ERR_SYS, "%s is not executable: no #! line?", l->path);
 	if (error == ENOENT && access(l->path, F_OK) == 0)
 		return error_set(err, ERR_SYS, "%s cannot be started: the interpreter in its #! line is missing",
 		                 l->path);
 	return error_set(err, ERR_SYS, "%s cannot be started: %s", l->path, strerror(error));
-}
-
-int launch(struct launch *l, pid_t *pid, struct error *err)
-{
-	sigset_t all, before;
-	int error;
-
-	l->error = 0;
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	*pid = launch_vfork(l);
-	error = *pid < 0 ? errno : l->error;
-	if (*pid > 0 && error != 0)
-		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return error == 0 ? 0 : launch_failed(l, error, err);
 }

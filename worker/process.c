@@ -346,12 +346,55 @@ static void process_on_over(void *arg, const struct child_end *end)
 	worker_changed(s->q->worker);
 }
 
-static const struct child_events process_events = {
-	.output = process_on_output, .line = process_on_stderr, .drained = process_on_drained, .over = process_on_over,
-};
-
 /* ---- starting ---- */
 
+static void serve_not_started(struct serve *s, const struct error *why)
+{
+	char pause[USEC_TEXT_MAX];
+
+	serve_crashed(s, s->now);
+	log_event(LOG_ERROR, "handler_not_started", LS("queue", s->q->set->name), LS("error", why->text),
+	          LS("next", "no job is used up; trying again"), LS("in", usec_text(s->start_at - s->now, pause)));
+}
+
+static void process_on_started(void *arg)
+{
+	const struct process *p = arg;
+
+	log_event(LOG_DEBUG, "handler_started", LS("queue", p->s->q->set->name), LN("pid", child_pid(p->child)));
+}
+
+/* What it was given has reached nobody. */
+static void process_on_failed(void *arg, const struct error *why)
+{
+	struct process *p = arg;
+	struct serve *s = p->s;
+	struct worker *w = s->q->worker;
+	struct job *j;
+
+	s->now = clock_now();
+	serve_not_started(s, why);
+	while ((j = TAILQ_FIRST(&p->held)) != NULL) {
+		bool lost = j->ending == ENDING_LOST;
+
+		process_drop(p, j);
+		j->started = false;
+		w->count.started--;
+		if (lost)
+			handler_forget(w, j);
+		else
+			handler_give_back(w, j, why->text);
+	}
+	process_free(p);
+	worker_changed(w);
+}
+
+static const struct child_events process_events = {
+	.started = process_on_started, .failed = process_on_failed, .output = process_on_output, .line = process_on_stderr,
+	.drained = process_on_drained, .over = process_on_over,
+};
+
+/* It takes jobs at once: they wait in its stdin until it has started. */
 struct process *process_start(struct serve *s)
 {
 	struct queue *q = s->q;
@@ -360,7 +403,6 @@ struct process *process_start(struct serve *s)
 	char **env;
 	struct child_spec spec = { .path = q->handler, .argv = q->set->handler, .input = "", .keep_stdin = true };
 	struct error err = ERROR_INIT;
-	char pause[USEC_TEXT_MAX];
 
 	handler_env_add(&own, "UNSTUCK_QUEUE", q->set->name);
 	spec.envp = env = handler_env(q, &own);
@@ -369,9 +411,7 @@ struct process *process_start(struct serve *s)
 	buf_release(&own);
 	if (p->child == NULL) {
 		free(p);
-		serve_crashed(s, s->now);
-		log_event(LOG_ERROR, "handler_not_started", LS("queue", q->set->name), LS("error", err.text),
-		          LS("next", "no job is used up; trying again"), LS("in", usec_text(s->start_at - s->now, pause)));
+		serve_not_started(s, &err);
 		return NULL;
 	}
 	p->s = s;
@@ -380,7 +420,6 @@ struct process *process_start(struct serve *s)
 	TAILQ_INIT(&p->held);
 	TAILQ_INSERT_TAIL(&s->processes, p, link);
 	s->len++;
-	log_event(LOG_DEBUG, "handler_started", LS("queue", q->set->name), LN("pid", child_pid(p->child)));
 	return p;
 }
 

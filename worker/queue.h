@@ -29,6 +29,9 @@ struct queue {
 	char **env;			/* of its processes, without what each has of its own */
 	struct serve *serve;		/* serve.c: its processes; NULL for exec */
 
+	/* exec.c */
+	usec_t told_at;			/* that no process is to be had: not again before */
+
 	/* line.c */
 	struct jobs line;		/* claimed and not started: no process is free yet */
 	uint32_t waiting;		/* of busy: that many */

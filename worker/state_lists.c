@@ -226,7 +226,7 @@ static json_t *our_job(const struct job *j, usec_t now, usec_t wall)
 	snprintf(claim, sizeof claim, "%lld", (long long)j->claim_id);
 	return json_pack("{s:o, s:o, s:i, s:s, s:s, s:b, s:o, s:o, s:s, s:f, s:s, s:o}", "queue", state_string(j->queue->set->name),
 		"job", state_string(j->id), "attempt", j->attempt, "claim_id", claim, "worker_id", j->worker, "here", 1,
-		"pid", j->child != NULL ? json_integer(child_pid(j->child)) : json_null(), "handler", handler_json(j->queue),
+		"pid", j->child != NULL && child_pid(j->child) != 0 ? json_integer(child_pid(j->child)) : json_null(), "handler", handler_json(j->queue),
 		"started_at", wall_text(started, at), "age_s", (double)(now - j->started_at) / (double)SEC,
 		"deadline", wall_text(started + j->queue->set->timeout, until), "progress", seconds_or_null(j->progress));
 }
