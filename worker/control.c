@@ -49,6 +49,7 @@ static void note_error(void *arg, enum log_level level, const char *event, const
 	size_t i = c->errors_len % ERRORS_KEPT;
 	struct buf text = BUF_INIT;
 
+	(void)level;
 	for (const struct log_field *f = fields; f->key != NULL; f++) {
 		if (f->text != NULL)
 			buf_addf(&text, "%s%s=%.300s", text.len ? " " : "", f->key, f->text);
