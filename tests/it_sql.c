@@ -246,6 +246,46 @@ START_TEST(the_claims_of_a_batch_are_listed_once)
 }
 END_TEST
 
+/* As CLAIM does: in the order of the key, listed as a batch. Where one had been claimed before, none is. */
+START_TEST(new_rows_are_claimed_as_by_claim_and_known_ones_refused)
+{
+	struct queue_story *q = start(_i, 24);
+	bool placed = mapping_has(&q->map, STMT_COMPLETE_PLACED);
+	const char *ids[12], *claims[12];
+	PGresult *res;
+
+	if (q->map.own)
+		return;
+	res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM_NEW], 3, NULL, PARAMS("12", W1, NULL), NULL, NULL, 0);
+	ck_assert_int_eq(PQntuples(res), 12);
+	for (int i = 0; i < 12; i++) {
+		ids[i] = story_text("%s", PQgetvalue(res, i, PQfnumber(res, "id")));
+		claims[i] = story_text("%s", PQgetvalue(res, i, PQfnumber(res, "claim_id")));
+		must_equal(q->db, story_text("SELECT claim_id || ' ' || attempts FROM unstuck.claims WHERE job_id = $k$%s$k$ AND batch = %s",
+		                             ids[i], PQgetvalue(res, 0, PQfnumber(res, "batch"))),
+		           story_text("%s %s", claims[i], PQgetvalue(res, i, PQfnumber(res, "attempt"))));
+		must_equal(q->db, story_text("SELECT ($q$%s$q$::text[])[%d] = ctid::text FROM unstuck.claims WHERE claim_id = %s",
+		                             PQgetvalue(res, 0, PQfnumber(res, "claim_places")), i + 1, claims[i]), "t");
+	}
+	must_equal(q->db, story_text("SELECT array_agg(k ORDER BY k::%s) = array_agg(k ORDER BY n) FROM unnest($k$%s$k$::text[])"
+	                             " WITH ORDINALITY AS u(k, n)", q->map.id_type, array_of(ids[0], ids[1], ids[2], ids[3], ids[11])), "t");
+	must_equal(q->db, "SELECT count(*) || ' ' || sum(cardinality(job_ids)) || ' ' || max(batch) FROM unstuck.claim_batches",
+	           story_text("1 12 %s", PQgetvalue(res, 0, PQfnumber(res, "batch"))));
+	if (placed)
+		ask(q, STMT_COMPLETE_PLACED, array_of(ids[0], ids[1]), array_of(claims[0], claims[1]), array_of("1", "2"), W1,
+		    array_of(PQgetvalue(res, 0, PQfnumber(res, "row_place")), PQgetvalue(res, 1, PQfnumber(res, "row_place"))),
+		    sql_value(q->db, "SELECT ($q$%s$q$::text[])[:2]", PQgetvalue(res, 0, PQfnumber(res, "claim_places"))));
+	PQclear(res);
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'COMPLETED'", placed ? "2" : "0");
+	ask(q, STMT_RELEASE_ALL, W1);
+	must_answer(ask_refused(q, STMT_CLAIM_NEW, "20", W1), "23505");
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'PROCESSING'", "0");
+	ask(q, STMT_CLAIM, "20", W1);
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'PROCESSING'", "20");
+	must_answer(ask(q, STMT_CLAIM_NEW, "2", "33333333-3333-4333-8333-333333333333"), "");	/* who is not there claims nothing */
+}
+END_TEST
+
 START_TEST(a_batch_is_left_while_a_claim_of_it_runs)
 {
 	struct queue_story *q = start(_i, 10);
@@ -789,7 +829,7 @@ int main(void)
 		a_release_counts_nothing,
 		one_bad_result_stores_none_of_its_batch_and_alone_fails_alone,
 		complete_all_is_all_or_an_error, complete_placed_is_complete_all_where_nobody_has_written,
-		the_claims_of_a_batch_are_listed_once, a_batch_is_left_while_a_claim_of_it_runs,
+		the_claims_of_a_batch_are_listed_once, new_rows_are_claimed_as_by_claim_and_known_ones_refused, a_batch_is_left_while_a_claim_of_it_runs,
 		the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed,
 		a_silent_worker_is_suspected_then_lost_and_its_jobs_reset_only_when_it_was_declared_dead,
 		what_changed_or_is_locked_after_the_preview_is_not_reset,
