@@ -5,7 +5,8 @@
 -- * the application's row is locked, or written, first, then unstuck.claims: so whoever has locked the row has its
 --   claim for himself;
 -- * the fence is checked on both as they are after the lock; unstuck.claims changes only for rows that did;
--- * a batch is one look-up by key for each row of it, in either table, whatever the statistics say. Reading: a LATERAL
+-- * a batch is one look-up for each row of it, in either table, whatever the statistics say: by its place where that is certain
+--   (complete_placed, claim_new), else by key. Reading: a LATERAL
 --   subquery that locks (or has a LIMIT) is never made a join, and has only the key to search by; the fence stands
 --   in CASE, where no index can be tried for it. Writing: = ANY (ARRAY[x]) of a value can be searched by, as = can,
 --   but never hashed or merged, so that no plan reads a whole index, or all claims of a table, for a batch;

@@ -707,6 +707,37 @@ START_TEST(a_claim_and_a_declaration_of_death_exclude_each_other)
 }
 END_TEST
 
+/* A claim by keys finds the row as it is after the lock. One by places leaves it to the next claim: where it lies now it did not see. */
+START_TEST(a_row_that_is_written_while_it_is_claimed_is_claimed_once)
+{
+	enum statement form = _i == 0 ? STMT_CLAIM : STMT_CLAIM_NEW;
+	struct testdb *db = must_have_db();
+	struct queue_story *q;
+	PGresult *res;
+
+	must_sql(db, "CREATE TABLE films (id bigint PRIMARY KEY, status text, title text);"
+	             "INSERT INTO films SELECT g, 'READY' FROM generate_series(1, 3) g");
+	add_worker(db, W1);
+	q = queue_story(db, "[queue q]\nhandler = true\ntable = films\nready = READY\nprocessing = RUNNING\ndone = DONE\nfailed = FAILED\n"
+	                    "reset_to = READY\nwhere = pg_advisory_xact_lock_shared(77)::text = ''\n");
+	PGconn *holder = testdb_connect(db);
+	PQclear(PQexec(holder, "SELECT pg_advisory_lock(77)"));
+	PQsendQueryParams(q->session.conn, q->sql[form], 3, NULL, PARAMS("3", W1, NULL), NULL, NULL, 0);
+	must_become(db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'", "1", 20000);
+	must_sql(db, "UPDATE films SET title = 'written' WHERE id = 2");
+	PQfinish(holder);
+	res = PQgetResult(q->session.conn);
+	ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
+	ck_assert_int_eq(PQntuples(res), form == STMT_CLAIM ? 3 : 2);
+	PQclear(res);
+	PQclear(PQgetResult(q->session.conn));
+	must_equal(db, "SELECT count(*) FROM films WHERE (status = 'RUNNING') <> EXISTS (SELECT FROM unstuck.claims k WHERE k.job_id = id::text)", "0");
+	ask(q, form, "3", W1);
+	must_equal(db, "SELECT count(*) || ' ' || max(attempts) || ' ' || max(title) FROM unstuck.claims k JOIN films f ON f.id::text = k.job_id"
+	               " WHERE f.status = 'RUNNING' AND k.state = 'ACTIVE'", "3 1 written");
+}
+END_TEST
+
 /* The row that a waiting write sees is the one after the lock, not the one of its snapshot. */
 START_TEST(a_write_that_waited_checks_what_it_waited_for)
 {
@@ -853,6 +884,7 @@ int main(void)
 	add_all(races, concurrent, ARRAY_SIZE(concurrent), 0, 3);
 	tcase_add_loop_test(own, a_free_row_is_judged_as_a_locked_one_is, 0, 4);
 	tcase_add_test(own, a_row_with_a_lock_is_left_to_the_statement_that_locks);
+	tcase_add_loop_test(races, a_row_that_is_written_while_it_is_claimed_is_claimed_once, 0, 2);
 	tcase_add_loop_test(plans, a_plan_made_while_all_was_empty_is_good_when_it_is_full, 0, 2);
 	return check_main(s);
 }
