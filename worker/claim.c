@@ -29,10 +29,10 @@
 #define ERROR_PAUSE_MAX (30 * SEC)
 #define LOOK_WHOLE (100 * MSEC)
 #define LOOK_SHARE 10			/* a look from the start may take this part of the time ... */
+#define LOOK_WHOLE_MAX (5 * SEC)	/* ... but no urgent job waits longer than this for one */
 #define NEW_MIN 20			/* fewer rows are claimed without betting that all of them are new */
 #define KNOWN_MAX 127			/* claims that do not bet after one that lost */
 #define CLAIMED_BEFORE "23505"		/* claim_new: a row has a claim already */
-#define LOOK_WHOLE_MAX (5 * SEC)	/* ... but no urgent job waits longer than this for one */
 
 /* The columns of STMT_CLAIM, and of STMT_CLAIM_NEW: it has all places of claims in the last one, of one row. */
 enum { CLAIM_JOB, CLAIM_NUMBER, CLAIM_ATTEMPT, CLAIM_FAILURES, CLAIM_PAYLOAD, CLAIM_BATCH, CLAIM_MARK, CLAIM_ORDER,
