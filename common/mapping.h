@@ -27,7 +27,7 @@ struct mapping {
 	char *schema, *table, *id, *status, *updated_at /* NULL: none */, *result /* NULL: none */;
 	char *id_type, *status_type, *updated_at_type, *result_type;	/* format_type(), NULL with the column */
 	unsigned id_type_oid;
-	bool partitioned;		/* ctid is no place in it */
+	bool partitioned;		/* or with tables that inherit: ctid is no place in it */
 	bool updated_at_zoned;		/* timestamptz */
 	char **payload, **show;		/* bare names; NULL-terminated */
 };
@@ -49,13 +49,15 @@ enum statement {
 				   payload, batch (NULL: in none), mark (where this claim ended, if the order of the
 				   queue has such places), run_order (ids as an array; NULL: as the rows come): these
 				   three stand in one of the rows; with COMPLETE_PLACED row_place, claim_place */
+	STMT_CLAIM_NEW,		/* the same of rows that nobody has claimed before, else an error (23505); at less cost. In the place of
+				   claim_place stands claim_places: those of all rows in their order, as an array in one of them. mapping_has() */
 	STMT_BEFORE_CLAIM,	/* -> nothing of interest; goes before a claim in its transaction. mapping_has() */
 	STMT_COMPLETE,		/* $1 ids, $2 bigint[] claim_ids, $3 text[] results (JSON), $4 W -> id of each stored */
 	STMT_COMPLETE_NULL,	/* $1 ids, $2 claim_ids, $3 W: the same where all results are null. mapping_has() */
 	STMT_COMPLETE_ALL,	/* the same, but an error (22012) unless every row was stored: before on_success */
 	STMT_COMPLETE_PLACED,	/* $1 to $4, $5 tid[] row_places, $6 tid[] claim_places: COMPLETE_ALL of rows that lie where the claim
 				   has left them, an error (22012) when one does not. $3 NULL where only on_success
-				   gets the results. mapping_has() */
+				   gets the results. -> nothing of interest. mapping_has() */
 	STMT_FAIL,		/* $1 ids, $2 claim_ids, $3 W, $4 text[] kinds (retry fail later), $5 text[] errors,
 				   $6 float8[] delays s, $7 text[] reasons, $8 bytea[] raws (both NULL: none)
 				   -> id, status of each stored; raws go to late_results in the same statement */

@@ -77,7 +77,7 @@ static int resolve_table(struct mapping *m, struct session *session, char **oid,
 		goto out;
 	free(m->source);
 	m->source = xstrdup(PQgetvalue(res, 0, 4));
-	m->partitioned = *PQgetvalue(res, 0, 2) == 'p';
+	m->partitioned = *PQgetvalue(res, 0, 2) == 'p' || *PQgetvalue(res, 0, 5) == 't';
 	*oid = xstrdup(PQgetvalue(res, 0, 0));
 	rc = 0;
 out:

@@ -16,7 +16,7 @@
 #include "words.h"
 
 static const char *const names[STATEMENTS] = {
-	[STMT_CLAIM] = "claim", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null",
+	[STMT_CLAIM] = "claim", [STMT_CLAIM_NEW] = "claim_new", [STMT_BEFORE_CLAIM] = "before_claim", [STMT_COMPLETE] = "complete", [STMT_COMPLETE_ALL] = "complete_all", [STMT_COMPLETE_NULL] = "complete_null",
 	[STMT_COMPLETE_PLACED] = "complete_placed", [STMT_FAIL] = "fail",
 	[STMT_LATE] = "late", [STMT_FORGET] = "forget", [STMT_RELEASE] = "release", [STMT_RELEASE_ALL] = "release_all",
 	[STMT_CLASSIFY] = "classify", [STMT_ADOPTABLE] = "adoptable", [STMT_ADOPT] = "adopt", [STMT_ADOPT_ALL] = "adopt_all", [STMT_SPOIL] = "spoil", [STMT_STATUS] = "status",
@@ -32,7 +32,7 @@ static const bool without_schema[STATEMENTS] = {
 /* The results of an application's table go where its mapping says. */
 static const bool own_only[STATEMENTS] = { [STMT_COMPLETE_NULL] = true, [STMT_RESET_FREE] = true };
 /* Nothing is known of the indexes of an application's table; and only there is on_success. */
-static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_COMPLETE_PLACED] = true, [STMT_ADOPT_ALL] = true };
+static const bool mapped_only[STATEMENTS] = { [STMT_BEFORE_CLAIM] = true, [STMT_CLAIM_NEW] = true, [STMT_COMPLETE_PLACED] = true, [STMT_ADOPT_ALL] = true };
 
 /* Sections that lie in queue_shared.sql, for both kinds. */
 static const char *const shared[] = { "late", "late_open", "late_next", "late_row", "spoil", "keep_raws", "judged", "old", "observed", "listed",
@@ -42,6 +42,7 @@ struct fill {
 	const struct mapping *m;
 	const char *file;
 	size_t pick;		/* inside "pick": which of the ready statuses */
+	bool by_place;		/* rows are picked by their places, not by their keys */
 	struct buf *out;
 	struct error *err;
 };
@@ -286,6 +287,12 @@ static int put_show(struct fill *f)
 
 /* ---- claim: a chain of picks, one for each ready status ---- */
 
+/* Rows that come by their places are put in the order of the key: so that has to be the run order. */
+static bool may_claim_by_place(const struct mapping *m)
+{
+	return !m->partitioned && *m->q->order_by == '\0' && m->q->ready[0] != NULL && m->q->ready[1] == NULL;
+}
+
 /* The newline ends a comment that the condition may end with. */
 static int put_and_where(struct fill *f)
 {
@@ -323,13 +330,18 @@ static int put_picked_before(struct fill *f)
 	if (f->pick > 0)
 		buf_addf(f->out, "(SELECT ids FROM picked_%zu)", f->pick);
 	else
-		buf_addf(f->out, "'{}'::%s[]", f->m->id_type);
+		buf_addf(f->out, "'{}'::%s[]", f->by_place ? "tid" : f->m->id_type);
 	return 0;
 }
 
 static int put_ready(struct fill *f)
 {
 	return put_literal(f, f->m->q->ready[f->pick]);
+}
+
+static int put_pick_what(struct fill *f)
+{
+	return f->by_place ? put(f, "ctid") : put_id(f);
 }
 
 static int put_picks(struct fill *f)
@@ -343,7 +355,19 @@ static int put_picks(struct fill *f)
 		if (fill_section(f, "pick") < 0)
 			return -1;
 	}
+	f->pick = 0;
 	return 0;
+}
+
+static int put_picks_new(struct fill *f)
+{
+	f->by_place = may_claim_by_place(f->m);
+	return put_picks(f);
+}
+
+static int put_claimed_new(struct fill *f)
+{
+	return fill_section(f, f->by_place ? "claimed_by_place" : "claimed_by_key");
 }
 
 /* ---- filling ---- */
@@ -358,6 +382,7 @@ static const struct place {
 	{ "and_untouched", put_and_untouched },
 	{ "and_where", put_and_where },
 	{ "as_text", put_as_text },
+	{ "claimed_new", put_claimed_new },
 	{ "done", put_done },
 	{ "done_or_null", put_done_or_null },
 	{ "failed", put_failed },
@@ -371,9 +396,11 @@ static const struct place {
 	{ "order_by", put_order_by },
 	{ "payload", put_payload },
 	{ "pick", put_pick },
+	{ "pick_what", put_pick_what },
 	{ "picked", put_picked },
 	{ "picked_before", put_picked_before },
 	{ "picks", put_picks },
+	{ "picks_new", put_picks_new },
 	{ "placed", put_placed },
 	{ "processing", put_processing },
 	{ "queue", put_queue },

@@ -1,8 +1,9 @@
 -- mapping.sql - what mapping_resolve() and mapping_check() ask the catalog.
 
 -- name: table
--- $1 schema or NULL (search_path), $2 name.
-SELECT c.oid, n.nspname, c.relkind, has_schema_privilege(n.oid, 'USAGE'), format('%I.%I', n.nspname, c.relname)
+-- $1 schema or NULL (search_path), $2 name. The last column: it has partitions, or tables that inherit from it.
+SELECT c.oid, n.nspname, c.relkind, has_schema_privilege(n.oid, 'USAGE'), format('%I.%I', n.nspname, c.relname),
+       c.relhassubclass
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
    AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1::text END;

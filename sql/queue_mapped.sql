@@ -5,7 +5,8 @@
 -- * the application's row is locked, or written, first, then unstuck.claims: so whoever has locked the row has its
 --   claim for himself;
 -- * the fence is checked on both as they are after the lock; unstuck.claims changes only for rows that did;
--- * a batch is one look-up by key for each row of it, in either table, whatever the statistics say. Reading: a LATERAL
+-- * a batch is one look-up for each row of it, in either table, whatever the statistics say: by its place where that is certain
+--   (complete_placed, claim_new), else by key. Reading: a LATERAL
 --   subquery that locks (or has a LIMIT) is never made a join, and has only the key to search by; the fence stands
 --   in CASE, where no index can be tried for it. Writing: = ANY (ARRAY[x]) of a value can be searched by, as = can,
 --   but never hashed or merged, so that no plan reads a whole index, or all claims of a table, for a batch;
@@ -21,19 +22,10 @@ SELECT set_config('plan_cache_mode', 'auto', true);
 -- Each of the ready statuses in turn takes what the ones before left of the limit. A row whose last
 -- claim ended for good (DONE, DEAD) was made ready by the application: it starts from nothing. The last join
 -- has a partner for every row; FULL, so that it is not done by loops.
-WITH {picks}, me AS MATERIALIZED (
-  SELECT w.worker_id, CASE WHEN (SELECT cardinality(ids) FROM {picked}) >= 10 THEN nextval('unstuck.claim_seq') END AS batch
-    FROM unstuck.workers AS w
-   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM {picked}) > 0
-   FOR KEY SHARE
-), claimed AS (
-  UPDATE {table} AS t SET {status} = {processing}{set_updated_at}
-    FROM unnest((SELECT ids FROM {picked})::{id_type}[]) WITH ORDINALITY AS p(key, place)
-   WHERE t.{id} = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING p.place, t.{id}::text AS id, {payload} AS payload, t.ctid AS lies
+WITH {picks}, {@claimer}, claimed AS (
+{@claimed_by_key}
 ), noted AS (
-  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
-  SELECT {source}, c.id, {queue}, nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, {xid}, clock_timestamp(), (SELECT m.batch FROM me AS m)
+{@note}
     FROM claimed AS c
   ON CONFLICT (source, job_id) DO UPDATE
      SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE', batch = EXCLUDED.batch,
@@ -42,22 +34,76 @@ WITH {picks}, me AS MATERIALIZED (
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
-  RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
+  RETURNING k.job_id, k.attempts, k.failures, k.ctid AS lies
 ), listed AS (
-  INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
-  SELECT {source}, m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
+{@list}
 )
-SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
+SELECT c.id, c.claim_id, n.attempts AS attempt, n.failures, c.payload,
        CASE WHEN c.place = 1 THEN (SELECT m.batch FROM me AS m) END AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
        c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
 
+-- name: claim_new
+-- The same of rows that nobody has claimed before, else an error (23505) and nothing is claimed: at seven tenths of the cost,
+-- without a look for an older claim of each (ON CONFLICT) and without a join of rows and claims. One row says
+-- where all claims lie, in the order of the rows: they are written in that order.
+WITH {picks_new}, {@claimer}, claimed AS (
+{claimed_new}
+), ordered AS MATERIALIZED (
+  SELECT c.* FROM claimed AS c ORDER BY c.place
+), noted AS (
+{@note}
+    FROM ordered AS c
+  RETURNING k.ctid AS lies
+), listed AS (
+{@list}
+)
+SELECT c.id, c.claim_id, 1 AS attempt, 0 AS failures, c.payload,
+       CASE WHEN c.id = {@first} THEN (SELECT m.batch FROM me AS m) END AS batch,
+       CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order, c.lies AS row_place,
+       CASE WHEN c.id = {@first} THEN ARRAY(SELECT n.lies FROM noted AS n) END AS claim_places
+  FROM ordered AS c;
+
+-- name: first
+(SELECT o.id FROM ordered AS o LIMIT 1)
+
+-- name: claimer
+me AS MATERIALIZED (
+  SELECT w.worker_id, CASE WHEN (SELECT cardinality(ids) FROM {picked}) >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM {picked}) > 0
+   FOR KEY SHARE
+)
+
+-- name: claimed_by_key
+  UPDATE {table} AS t SET {status} = {processing}{set_updated_at}
+    FROM unnest((SELECT ids FROM {picked})::{id_type}[]) WITH ORDINALITY AS p(key, place)
+   WHERE t.{id} = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING p.place, {@claimed}
+
+-- name: claimed_by_place
+-- Where a key has one place and the run order is that of the key. They are locked, so they stay where they are.
+  UPDATE {table} AS t SET {status} = {processing}{set_updated_at}
+   WHERE t.ctid = ANY ((SELECT ids FROM {picked})::tid[]) AND CASE WHEN t.{status} = {ready} THEN EXISTS (SELECT 1 FROM me) END
+  RETURNING t.{id} AS place, {@claimed}
+
+-- name: claimed
+t.{id}::text AS id, nextval('unstuck.claim_seq') AS claim_id, ({payload})::text AS payload, t.ctid AS lies
+
+-- name: note
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
+  SELECT {source}, c.id, {queue}, c.claim_id, $2::uuid, 'ACTIVE', 1, (SELECT {xid}), clock_timestamp(), (SELECT m.batch FROM me AS m)
+
+-- name: list
+  INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
+  SELECT {source}, m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
+
 -- name: pick
 -- Once for each ready status. A retry waits until not_before, unless the application has written the row since.
 {pick} AS MATERIALIZED (
   SELECT {picked_before} || ARRAY(
-           SELECT t.{id} FROM {table} AS t
+           SELECT t.{pick_what} FROM {table} AS t
             WHERE t.{status} = {ready}
               AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = {source} AND k.not_before IS NOT NULL)
                        THEN (SELECT k.not_before FROM unstuck.claims AS k
@@ -121,20 +167,19 @@ SELECT unnest(a.ids) AS id
 -- name: complete_placed
 -- complete_all of rows that lie where the claim has left them ($5, $6: the places of row and claim): nobody has written them since,
 -- so nothing has to be looked up, nor locked beforehand. A place is a hint, the fence decides: key, status and token are those of the
--- batch on the version that is written, and either all are written or none (22012); then complete asks the long way.
+-- batch on the version that is written, and either all are written or none (22012); then complete asks the long way. A claim's number
+-- and its worker are of one row only, so that the key of it is not compared as well; that all are stored is all that is to be told.
 WITH written AS (
 {placed}
 ), stored AS (
   UPDATE unstuck.claims AS k
-     SET state = 'DONE', ended_at = clock_timestamp(), row_token = {xid}, last_error = NULL, not_before = NULL
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = (SELECT {xid}), last_error = NULL, not_before = NULL
    WHERE k.ctid = ANY ($6::tid[]) AND (SELECT count(*) FROM written) = cardinality($1::text[]){and_readable}
      AND CASE WHEN k.source = {source} AND k.worker_id = $4::uuid AND k.state = 'ACTIVE'
-                AND (k.job_id, k.claim_id) IN (SELECT * FROM unnest($1::text[], $2::bigint[])) THEN true END
-  RETURNING k.job_id AS id
+                AND k.claim_id IN (SELECT unnest($2::bigint[])) THEN true END
+  RETURNING 1
 )
-SELECT unnest(a.ids) AS id
-  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
- WHERE a.every = 1;
+SELECT 1 / (count(*) = cardinality($1::text[]))::int FROM stored;
 
 -- name: placed_by_place
   UPDATE {table} AS t SET {status} = {done}{set_updated_at}

@@ -246,6 +246,46 @@ START_TEST(the_claims_of_a_batch_are_listed_once)
 }
 END_TEST
 
+/* As CLAIM does: in the order of the key, listed as a batch. Where one had been claimed before, none is. */
+START_TEST(new_rows_are_claimed_as_by_claim_and_known_ones_refused)
+{
+	struct queue_story *q = start(_i, 24);
+	bool placed = mapping_has(&q->map, STMT_COMPLETE_PLACED);
+	const char *ids[12], *claims[12];
+	PGresult *res;
+
+	if (q->map.own)
+		return;
+	res = PQexecParams(q->session.conn, q->sql[STMT_CLAIM_NEW], 3, NULL, PARAMS("12", W1, NULL), NULL, NULL, 0);
+	ck_assert_int_eq(PQntuples(res), 12);
+	for (int i = 0; i < 12; i++) {
+		ids[i] = story_text("%s", PQgetvalue(res, i, PQfnumber(res, "id")));
+		claims[i] = story_text("%s", PQgetvalue(res, i, PQfnumber(res, "claim_id")));
+		must_equal(q->db, story_text("SELECT claim_id || ' ' || attempts FROM unstuck.claims WHERE job_id = $k$%s$k$ AND batch = %s",
+		                             ids[i], PQgetvalue(res, 0, PQfnumber(res, "batch"))),
+		           story_text("%s %s", claims[i], PQgetvalue(res, i, PQfnumber(res, "attempt"))));
+		must_equal(q->db, story_text("SELECT ($q$%s$q$::text[])[%d] = ctid::text FROM unstuck.claims WHERE claim_id = %s",
+		                             PQgetvalue(res, 0, PQfnumber(res, "claim_places")), i + 1, claims[i]), "t");
+	}
+	must_equal(q->db, story_text("SELECT array_agg(k ORDER BY k::%s) = array_agg(k ORDER BY n) FROM unnest($k$%s$k$::text[])"
+	                             " WITH ORDINALITY AS u(k, n)", q->map.id_type, array_of(ids[0], ids[1], ids[2], ids[3], ids[11])), "t");
+	must_equal(q->db, "SELECT count(*) || ' ' || sum(cardinality(job_ids)) || ' ' || max(batch) FROM unstuck.claim_batches",
+	           story_text("1 12 %s", PQgetvalue(res, 0, PQfnumber(res, "batch"))));
+	if (placed)
+		ask(q, STMT_COMPLETE_PLACED, array_of(ids[0], ids[1]), array_of(claims[0], claims[1]), array_of("1", "2"), W1,
+		    array_of(PQgetvalue(res, 0, PQfnumber(res, "row_place")), PQgetvalue(res, 1, PQfnumber(res, "row_place"))),
+		    sql_value(q->db, "SELECT ($q$%s$q$::text[])[:2]", PQgetvalue(res, 0, PQfnumber(res, "claim_places"))));
+	PQclear(res);
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'COMPLETED'", placed ? "2" : "0");
+	ask(q, STMT_RELEASE_ALL, W1);
+	must_answer(ask_refused(q, STMT_CLAIM_NEW, "20", W1), "23505");
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'PROCESSING'", "0");
+	ask(q, STMT_CLAIM, "20", W1);
+	must_equal(q->db, "SELECT count(*) FROM seen WHERE status = 'PROCESSING'", "20");
+	must_answer(ask(q, STMT_CLAIM_NEW, "2", "33333333-3333-4333-8333-333333333333"), "");	/* who is not there claims nothing */
+}
+END_TEST
+
 START_TEST(a_batch_is_left_while_a_claim_of_it_runs)
 {
 	struct queue_story *q = start(_i, 10);
@@ -667,6 +707,37 @@ START_TEST(a_claim_and_a_declaration_of_death_exclude_each_other)
 }
 END_TEST
 
+/* A claim by keys finds the row as it is after the lock. One by places leaves it to the next claim: where it lies now it did not see. */
+START_TEST(a_row_that_is_written_while_it_is_claimed_is_claimed_once)
+{
+	enum statement form = _i == 0 ? STMT_CLAIM : STMT_CLAIM_NEW;
+	struct testdb *db = must_have_db();
+	struct queue_story *q;
+	PGresult *res;
+
+	must_sql(db, "CREATE TABLE films (id bigint PRIMARY KEY, status text, title text);"
+	             "INSERT INTO films SELECT g, 'READY' FROM generate_series(1, 3) g");
+	add_worker(db, W1);
+	q = queue_story(db, "[queue q]\nhandler = true\ntable = films\nready = READY\nprocessing = RUNNING\ndone = DONE\nfailed = FAILED\n"
+	                    "reset_to = READY\nwhere = pg_advisory_xact_lock_shared(77)::text = ''\n");
+	PGconn *holder = testdb_connect(db);
+	PQclear(PQexec(holder, "SELECT pg_advisory_lock(77)"));
+	PQsendQueryParams(q->session.conn, q->sql[form], 3, NULL, PARAMS("3", W1, NULL), NULL, NULL, 0);
+	must_become(db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'", "1", 20000);
+	must_sql(db, "UPDATE films SET title = 'written' WHERE id = 2");
+	PQfinish(holder);
+	res = PQgetResult(q->session.conn);
+	ck_assert_msg(PQresultStatus(res) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(res));
+	ck_assert_int_eq(PQntuples(res), form == STMT_CLAIM ? 3 : 2);
+	PQclear(res);
+	PQclear(PQgetResult(q->session.conn));
+	must_equal(db, "SELECT count(*) FROM films WHERE (status = 'RUNNING') <> EXISTS (SELECT FROM unstuck.claims k WHERE k.job_id = id::text)", "0");
+	ask(q, form, "3", W1);
+	must_equal(db, "SELECT count(*) || ' ' || max(attempts) || ' ' || max(title) FROM unstuck.claims k JOIN films f ON f.id::text = k.job_id"
+	               " WHERE f.status = 'RUNNING' AND k.state = 'ACTIVE'", "3 1 written");
+}
+END_TEST
+
 /* The row that a waiting write sees is the one after the lock, not the one of its snapshot. */
 START_TEST(a_write_that_waited_checks_what_it_waited_for)
 {
@@ -789,7 +860,7 @@ int main(void)
 		a_release_counts_nothing,
 		one_bad_result_stores_none_of_its_batch_and_alone_fails_alone,
 		complete_all_is_all_or_an_error, complete_placed_is_complete_all_where_nobody_has_written,
-		the_claims_of_a_batch_are_listed_once, a_batch_is_left_while_a_claim_of_it_runs,
+		the_claims_of_a_batch_are_listed_once, new_rows_are_claimed_as_by_claim_and_known_ones_refused, a_batch_is_left_while_a_claim_of_it_runs,
 		the_jobs_of_a_dead_worker_are_put_back_and_the_fourth_time_failed,
 		a_silent_worker_is_suspected_then_lost_and_its_jobs_reset_only_when_it_was_declared_dead,
 		what_changed_or_is_locked_after_the_preview_is_not_reset,
@@ -813,6 +884,7 @@ int main(void)
 	add_all(races, concurrent, ARRAY_SIZE(concurrent), 0, 3);
 	tcase_add_loop_test(own, a_free_row_is_judged_as_a_locked_one_is, 0, 4);
 	tcase_add_test(own, a_row_with_a_lock_is_left_to_the_statement_that_locks);
+	tcase_add_loop_test(races, a_row_that_is_written_while_it_is_claimed_is_claimed_once, 0, 2);
 	tcase_add_loop_test(plans, a_plan_made_while_all_was_empty_is_good_when_it_is_full, 0, 2);
 	return check_main(s);
 }

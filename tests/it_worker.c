@@ -279,6 +279,40 @@ START_TEST(a_mapped_row_and_its_result_change_in_one_transaction)
 }
 END_TEST
 
+/* A worker bets that the rows of a batch are new. Where one is not, nothing is told and nothing lost. */
+START_TEST(rows_with_and_without_an_older_claim_are_claimed_together)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_have_table(db, 90);
+	must_sql(db, "INSERT INTO unstuck.claims (source, job_id, queue, claim_id, state, attempts)"
+	             " SELECT 'public.videos', g, 'videos', nextval('unstuck.claim_seq'), 'RELEASED', 1 FROM generate_series(5, 90, 40) g");
+	settings(db, "[worker]\nconcurrency = 30\n%sbatch = 30\nhandler = true\n", videos_mapping);
+	p = must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT count(*) FROM videos WHERE analysis_status = 'VIDEO_ANALYSIS_COMPLETED'", "90");
+	must_equal(db, "SELECT string_agg(job_id, ' ' ORDER BY job_id) FROM unstuck.claims WHERE attempts = 2", "45 5 85");
+	must_equal(db, "SELECT count(*) || ' ' || sum(attempts) FROM unstuck.claims WHERE state = 'DONE'", "90 93");
+	ck_assert_ptr_null(strstr(proc_err(p), "claim_failed"));
+}
+END_TEST
+
+/* A place says nothing where tables inherit: the same one is in each of them. */
+START_TEST(rows_of_tables_that_inherit_are_claimed_once_each_and_no_more_than_asked_for)
+{
+	struct testdb *db = must_have_db();
+
+	must_sql(db, "CREATE TABLE films (id bigint PRIMARY KEY, status text, result jsonb); CREATE TABLE shorts (PRIMARY KEY (id)) INHERITS (films);"
+	             "INSERT INTO films SELECT g, 'READY' FROM generate_series(1, 50) g; INSERT INTO shorts SELECT g, 'READY' FROM generate_series(51, 100) g");
+	settings(db, "[worker]\nconcurrency = 25\n[queue films]\ntable = films\nready = READY\ndone = DONE\nfailed = FAILED\n"
+	             "reset_to = READY\nresult = result\nbatch = 25\nhandler = cat\n");
+	must_run(0, NULL, "unstuck-worker", "--drain");
+	must_equal(db, "SELECT count(*) FROM films WHERE status = 'DONE' AND (result ->> 'id')::bigint = id", "100");
+	must_equal(db, "SELECT sum(n) || ' ' || max(attempts) || ' ' || (max(n) <= 25)"
+	               " FROM (SELECT count(*) AS n, max(attempts) AS attempts FROM unstuck.claims WHERE state = 'DONE' GROUP BY batch) b", "100 1 true");
+}
+END_TEST
+
 /* So the row does not lie where the claim has left it. */
 START_TEST(rows_that_a_trigger_writes_again_are_completed_the_long_way)
 {
@@ -509,6 +543,8 @@ int main(void)
 	tc = story_case(s, "mapped");
 	tcase_add_test(tc, a_mapped_row_and_its_result_change_in_one_transaction);
 	tcase_add_test(tc, rows_that_a_trigger_writes_again_are_completed_the_long_way);
+	tcase_add_test(tc, rows_with_and_without_an_older_claim_are_claimed_together);
+	tcase_add_test(tc, rows_of_tables_that_inherit_are_claimed_once_each_and_no_more_than_asked_for);
 	tcase_add_test(tc, one_bad_row_of_on_success_fails_alone);
 	tcase_add_loop_test(tc, a_result_column_of_any_text_type_is_written, 0, (int)(sizeof result_types / sizeof *result_types));
 	tcase_add_loop_test(tc, any_key_type_and_odd_names_work, 0, (int)(sizeof key_types / sizeof *key_types));

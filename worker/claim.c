@@ -30,8 +30,11 @@
 #define LOOK_WHOLE (100 * MSEC)
 #define LOOK_SHARE 10			/* a look from the start may take this part of the time ... */
 #define LOOK_WHOLE_MAX (5 * SEC)	/* ... but no urgent job waits longer than this for one */
+#define NEW_MIN 20			/* fewer rows are claimed without betting that all of them are new */
+#define KNOWN_MAX 127			/* claims that do not bet after one that lost */
+#define CLAIMED_BEFORE "23505"		/* claim_new: a row has a claim already */
 
-/* The columns of STMT_CLAIM. */
+/* The columns of STMT_CLAIM, and of STMT_CLAIM_NEW: it has all places of claims in the last one, of one row. */
 enum { CLAIM_JOB, CLAIM_NUMBER, CLAIM_ATTEMPT, CLAIM_FAILURES, CLAIM_PAYLOAD, CLAIM_BATCH, CLAIM_MARK, CLAIM_ORDER,
        CLAIM_ROW_PLACE, CLAIM_CLAIM_PLACE };
 
@@ -40,6 +43,8 @@ struct claim {			/* one claim under way */
 	struct queue *q;
 	worker_id id;		/* who asked: we may be somebody else when the answer comes */
 	bool whole;		/* it looked from the start */
+	bool fresh;		/* it bets that nobody has claimed its rows before */
+	const char *places;	/* then: of the claims whose rows have not been taken yet */
 	struct grant *grant;	/* permits to start what it finds; NULL: none are needed */
 };
 
@@ -82,6 +87,19 @@ void claim_wake(struct worker *w, const char *queue)
 
 /* ---- the answer ---- */
 
+/* It bet that all its rows were new, and lost: the next claim looks, and so do more of them the more often that happens. */
+static bool claim_has_met_known(const struct claim *c, const struct db_reply *reply)
+{
+	return c->fresh && reply->outcome == DB_REFUSED && strcmp(reply->error.sqlstate, CLAIMED_BEFORE) == 0;
+}
+
+static void claim_expect_known(struct queue *q)
+{
+	q->met_known = q->met_known < KNOWN_MAX ? 2 * q->met_known + 1 : KNOWN_MAX;
+	q->known = q->met_known;
+	q->claim_at = 0;
+}
+
 static void claim_failed(struct claim *c, const struct db_reply *reply)
 {
 	struct queue *q = c->q;
@@ -112,6 +130,22 @@ static int64_t claim_number(const char *digits)
 	return n;
 }
 
+/* Where the claim of row i lies: rows are taken in their order, and so are the places in {"(0,1)","(0,2)"}. */
+static void claim_place(struct claim *c, const PGresult *rows, int i, char place[static PLACE_MAX])
+{
+	const char *from = c->places;
+	size_t len;
+
+	if (!c->fresh) {
+		snprintf(place, PLACE_MAX, "%s", PQgetvalue(rows, i, CLAIM_CLAIM_PLACE));
+		return;
+	}
+	from += strcspn(from, "(");
+	len = strcspn(from, "\"");
+	snprintf(place, PLACE_MAX, "%.*s", (int)len, from);
+	c->places = from + len;
+}
+
 static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct batch *b)
 {
 	struct worker *w = c->w;
@@ -126,7 +160,9 @@ static void claim_take_row(struct claim *c, const PGresult *rows, int i, struct 
 
 	if (mapping_has(&c->q->map, STMT_COMPLETE_PLACED)) {
 		snprintf(j->row_place, sizeof j->row_place, "%s", PQgetvalue(rows, i, CLAIM_ROW_PLACE));
-		snprintf(j->claim_place, sizeof j->claim_place, "%s", PQgetvalue(rows, i, CLAIM_CLAIM_PLACE));
+		claim_place(c, rows, i, j->claim_place);
+		if (j->claim_place[0] == '\0')
+			j->row_place[0] = '\0';
 	}
 
 	TAILQ_INSERT_TAIL(&w->jobs, j, all);
@@ -222,6 +258,8 @@ static void claim_take_rows(struct claim *c, const PGresult *rows)
 	if (n == 0)
 		return;
 	log_event(LOG_DEBUG, "claimed", LS("queue", c->q->set->name), LN("jobs", n));
+	if (c->fresh && (c->places = claim_find(rows, CLAIM_CLAIM_PLACE)) == NULL)
+		c->places = "";
 	if (batch != NULL)
 		b = batch_new(c->q, claim_number(batch), c->id, (size_t)n);
 	if (order != NULL)
@@ -273,7 +311,11 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 		q->empty = less && c->whole;
 		claim_set_mark(c, rows, less, now);
 		q->claim_at = q->empty && !q->woken ? now + usec_jitter(c->w->set->poll_interval, POLL_JITTER) : 0;
+		if (c->fresh && PQntuples(rows) != 0)
+			q->met_known /= 2;
 		claim_take_rows(c, rows);
+	} else if (claim_has_met_known(c, reply)) {
+		claim_expect_known(q);
 	} else {
 		claim_failed(c, reply);
 	}
@@ -283,6 +325,17 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 }
 
 /* ---- the question ---- */
+
+/* Whether all rows are taken for new. For few it is not worth a second try. */
+static bool claim_may_bet(struct queue *q, uint32_t n)
+{
+	if (q->sql[STMT_CLAIM_NEW] == NULL || n < NEW_MIN)
+		return false;
+	if (q->known == 0)
+		return true;
+	q->known--;
+	return false;
+}
 
 static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 {
@@ -297,13 +350,14 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 	q->asked = n;
 	q->asked_at = clock_now();
 	c->whole = q->mark == NULL || q->asked_at >= q->whole_at;
+	c->fresh = claim_may_bet(q, n);
 	if (!c->whole)
 		params[2] = xstrdup(q->mark);
 	q->empty = false;
 	w->asked += n;
 	if (q->sql[STMT_BEFORE_CLAIM] != NULL)
 		db_request_add(r, q->sql[STMT_BEFORE_CLAIM], 0, NULL, NULL);
-	db_request_add(r, q->sql[STMT_CLAIM], 3, params, NULL);
+	db_request_add(r, q->sql[c->fresh ? STMT_CLAIM_NEW : STMT_CLAIM], 3, params, NULL);
 	FAILPOINT(before_claim);
 	db_send(w->db, r);
 	FAILPOINT(after_claim);

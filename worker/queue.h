@@ -67,6 +67,8 @@ struct queue {
 	usec_t claim_took;		/* a claim's round trip, as of late; 0: not known yet */
 	char *mark;			/* where the last claim ended; NULL: look from the start of the queue */
 	usec_t whole_at;		/* not later than this the next claim looks from the start */
+	unsigned met_known;		/* rows that had been claimed before, in a row: grows by doubling */
+	unsigned known;			/* so many claims expect them */
 
 	/* batch.c */
 	TAILQ_HEAD(, batch) batches;	/* without jobs, to be forgotten */

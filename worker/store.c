@@ -441,6 +441,12 @@ static bool write_has_on_success(const struct write *b)
 	return (b->kind == WRITE_COMPLETE || b->kind == WRITE_COMPLETE_PLACED) && b->q->on_success != NULL;
 }
 
+/* Every row was stored, or it was an error. */
+static bool write_is_all_or_nothing(const struct write *b)
+{
+	return b->kind == WRITE_COMPLETE_PLACED || write_has_on_success(b);
+}
+
 /* Whether only on_success gets the results. */
 static bool write_needs_no_results(const struct write *b)
 {
@@ -593,7 +599,7 @@ static void write_done(struct write *b, const struct db_reply *reply)
 		/* fall through */
 	case WRITE_COMPLETE:
 	case WRITE_COMPLETE_NULL:
-		if (write_has_on_success(b) || (size_t)PQntuples(reply->results[0]) == b->len)
+		if (write_is_all_or_nothing(b) || (size_t)PQntuples(reply->results[0]) == b->len)
 			while (b->len != 0)
 				settle_done(b->w, write_take_first(b));
 		else

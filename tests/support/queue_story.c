@@ -220,7 +220,7 @@ static PGresult *run(struct queue_story *q, enum statement s, const char *const 
 		story_fail("%s has no statement %s", q->map.source, statement_name(s));
 	for (; params[n] != NULL; n++)
 		values[n] = params[n] == NIL ? NULL : params[n];
-	if (s == STMT_CLAIM && n == 2)
+	if ((s == STMT_CLAIM || s == STMT_CLAIM_NEW) && n == 2)
 		n++;		/* from the start of the queue */
 	return PQexecParams(q->session.conn, q->sql[s], n, NULL, values, NULL, NULL, 0);
 }

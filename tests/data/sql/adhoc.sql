@@ -1,6 +1,9 @@
 -- claim
 there is no schema unstuck in this database: run unstuckctl init;
 
+-- claim_new
+there is no schema unstuck in this database: run unstuckctl init;
+
 -- before_claim
 there is no schema unstuck in this database: run unstuckctl init;
 

@@ -19,10 +19,10 @@ WITH picked_1 AS MATERIALIZED (
   UPDATE "My App"."Order""s" AS t SET "Sta tus" = E'do\\ing', "UpdatedAt" = clock_timestamp()
     FROM unnest((SELECT ids FROM picked_1)::uuid[]) WITH ORDINALITY AS p(key, place)
    WHERE t."select" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING p.place, t."select"::text AS id, row_to_json(t.*) AS payload, t.ctid AS lies
+  RETURNING p.place, t."select"::text AS id, nextval('unstuck.claim_seq') AS claim_id, (row_to_json(t.*))::text AS payload, t.ctid AS lies
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
-  SELECT 'My App.Order"s', c.id, 'it''s "odd"', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp(), (SELECT m.batch FROM me AS m)
+  SELECT 'My App.Order"s', c.id, 'it''s "odd"', c.claim_id, $2::uuid, 'ACTIVE', 1, (SELECT pg_current_xact_id()::xid::text), clock_timestamp(), (SELECT m.batch FROM me AS m)
     FROM claimed AS c
   ON CONFLICT (source, job_id) DO UPDATE
      SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE', batch = EXCLUDED.batch,
@@ -31,16 +31,54 @@ WITH picked_1 AS MATERIALIZED (
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
-  RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
+  RETURNING k.job_id, k.attempts, k.failures, k.ctid AS lies
 ), listed AS (
   INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
   SELECT 'My App.Order"s', m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
 )
-SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
+SELECT c.id, c.claim_id, n.attempts AS attempt, n.failures, c.payload,
        CASE WHEN c.place = 1 THEN (SELECT m.batch FROM me AS m) END AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
        c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
+
+-- claim_new
+WITH picked_1 AS MATERIALIZED (
+  SELECT '{}'::tid[] || ARRAY(
+           SELECT t.ctid FROM "My App"."Order""s" AS t
+            WHERE t."Sta tus" = 'to do'
+              AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = 'My App.Order"s' AND k.not_before IS NOT NULL)
+                       THEN (SELECT k.not_before FROM unstuck.claims AS k
+                              WHERE k.source = 'My App.Order"s' AND k.job_id = t."select"::text AND k.state = 'RETRY'
+                                AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) END IS NULL
+            ORDER BY t."select"
+            LIMIT $1::int - cardinality('{}'::tid[])
+            FOR NO KEY UPDATE SKIP LOCKED) AS ids
+), me AS MATERIALIZED (
+  SELECT w.worker_id, CASE WHEN (SELECT cardinality(ids) FROM picked_1) >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM picked_1) > 0
+   FOR KEY SHARE
+), claimed AS (
+  UPDATE "My App"."Order""s" AS t SET "Sta tus" = E'do\\ing', "UpdatedAt" = clock_timestamp()
+   WHERE t.ctid = ANY ((SELECT ids FROM picked_1)::tid[]) AND CASE WHEN t."Sta tus" = 'to do' THEN EXISTS (SELECT 1 FROM me) END
+  RETURNING t."select" AS place, t."select"::text AS id, nextval('unstuck.claim_seq') AS claim_id, (row_to_json(t.*))::text AS payload, t.ctid AS lies
+), ordered AS MATERIALIZED (
+  SELECT c.* FROM claimed AS c ORDER BY c.place
+), noted AS (
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
+  SELECT 'My App.Order"s', c.id, 'it''s "odd"', c.claim_id, $2::uuid, 'ACTIVE', 1, (SELECT pg_current_xact_id()::xid::text), clock_timestamp(), (SELECT m.batch FROM me AS m)
+    FROM ordered AS c
+  RETURNING k.ctid AS lies
+), listed AS (
+  INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
+  SELECT 'My App.Order"s', m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
+)
+SELECT c.id, c.claim_id, 1 AS attempt, 0 AS failures, c.payload,
+       CASE WHEN c.id = (SELECT o.id FROM ordered AS o LIMIT 1) THEN (SELECT m.batch FROM me AS m) END AS batch,
+       CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order, c.lies AS row_place,
+       CASE WHEN c.id = (SELECT o.id FROM ordered AS o LIMIT 1) THEN ARRAY(SELECT n.lies FROM noted AS n) END AS claim_places
+  FROM ordered AS c;
 
 -- before_claim
 SELECT set_config('plan_cache_mode', 'auto', true);

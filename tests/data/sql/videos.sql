@@ -36,10 +36,10 @@ WITH picked_1 AS MATERIALIZED (
   UPDATE "public"."videos" AS t SET "analysis_status" = 'PROCESSING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
     FROM unnest((SELECT ids FROM picked_2)::bigint[]) WITH ORDINALITY AS p(key, place)
    WHERE t."id" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
-  RETURNING p.place, t."id"::text AS id, (SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o) AS payload, t.ctid AS lies
+  RETURNING p.place, t."id"::text AS id, nextval('unstuck.claim_seq') AS claim_id, ((SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o))::text AS payload, t.ctid AS lies
 ), noted AS (
   INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
-  SELECT 'public.videos', c.id, 'videos', nextval('unstuck.claim_seq'), $2::uuid, 'ACTIVE', 1, pg_current_xact_id()::xid::text, clock_timestamp(), (SELECT m.batch FROM me AS m)
+  SELECT 'public.videos', c.id, 'videos', c.claim_id, $2::uuid, 'ACTIVE', 1, (SELECT pg_current_xact_id()::xid::text), clock_timestamp(), (SELECT m.batch FROM me AS m)
     FROM claimed AS c
   ON CONFLICT (source, job_id) DO UPDATE
      SET queue = EXCLUDED.queue, claim_id = EXCLUDED.claim_id, worker_id = EXCLUDED.worker_id, state = 'ACTIVE', batch = EXCLUDED.batch,
@@ -48,16 +48,72 @@ WITH picked_1 AS MATERIALIZED (
          recoveries = CASE WHEN k.state IN ('DONE', 'DEAD') THEN 0 ELSE k.recoveries END,
          first_claim = CASE WHEN k.state IN ('DONE', 'DEAD') THEN EXCLUDED.claim_id ELSE k.first_claim END,
          row_token = EXCLUDED.row_token, claimed_at = EXCLUDED.claimed_at, ended_at = NULL, not_before = NULL
-  RETURNING k.job_id, k.claim_id, k.attempts, k.failures, k.ctid AS lies
+  RETURNING k.job_id, k.attempts, k.failures, k.ctid AS lies
 ), listed AS (
   INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
   SELECT 'public.videos', m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
 )
-SELECT c.id, n.claim_id, n.attempts AS attempt, n.failures, c.payload::text AS payload,
+SELECT c.id, c.claim_id, n.attempts AS attempt, n.failures, c.payload,
        CASE WHEN c.place = 1 THEN (SELECT m.batch FROM me AS m) END AS batch, CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order,
        c.lies AS row_place, n.lies AS claim_place
   FROM claimed AS c FULL JOIN noted AS n ON n.job_id = c.id
  ORDER BY c.place;
+
+-- claim_new
+WITH picked_1 AS MATERIALIZED (
+  SELECT '{}'::bigint[] || ARRAY(
+           SELECT t."id" FROM "public"."videos" AS t
+            WHERE t."analysis_status" = 'METADATA_EXTRACTED'
+              AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = 'public.videos' AND k.not_before IS NOT NULL)
+                       THEN (SELECT k.not_before FROM unstuck.claims AS k
+                              WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
+                                AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) END IS NULL
+              AND (deleted_at IS NULL -- live ones
+              )
+            ORDER BY priority DESC, id
+           
+            LIMIT $1::int - cardinality('{}'::bigint[])
+            FOR NO KEY UPDATE SKIP LOCKED) AS ids
+), picked_2 AS MATERIALIZED (
+  SELECT (SELECT ids FROM picked_1) || ARRAY(
+           SELECT t."id" FROM "public"."videos" AS t
+            WHERE t."analysis_status" = 'METADATA_EXTRACTING'
+              AND CASE WHEN EXISTS (SELECT FROM unstuck.claims AS k WHERE k.source = 'public.videos' AND k.not_before IS NOT NULL)
+                       THEN (SELECT k.not_before FROM unstuck.claims AS k
+                              WHERE k.source = 'public.videos' AND k.job_id = t."id"::text AND k.state = 'RETRY'
+                                AND k.not_before > statement_timestamp() AND k.row_token = t.xmin::text) END IS NULL
+              AND (deleted_at IS NULL -- live ones
+              )
+            ORDER BY priority DESC, id
+           
+            LIMIT $1::int - cardinality((SELECT ids FROM picked_1))
+            FOR NO KEY UPDATE SKIP LOCKED) AS ids
+), me AS MATERIALIZED (
+  SELECT w.worker_id, CASE WHEN (SELECT cardinality(ids) FROM picked_2) >= 10 THEN nextval('unstuck.claim_seq') END AS batch
+    FROM unstuck.workers AS w
+   WHERE w.worker_id = $2::uuid AND (SELECT cardinality(ids) FROM picked_2) > 0
+   FOR KEY SHARE
+), claimed AS (
+  UPDATE "public"."videos" AS t SET "analysis_status" = 'PROCESSING', "updated_at" = clock_timestamp() AT TIME ZONE 'Europe/Berlin'
+    FROM unnest((SELECT ids FROM picked_2)::bigint[]) WITH ORDINALITY AS p(key, place)
+   WHERE t."id" = ANY (ARRAY[p.key]) AND EXISTS (SELECT 1 FROM me)
+  RETURNING p.place, t."id"::text AS id, nextval('unstuck.claim_seq') AS claim_id, ((SELECT row_to_json(o.*) FROM (SELECT t."source_id", t."duration") AS o))::text AS payload, t.ctid AS lies
+), ordered AS MATERIALIZED (
+  SELECT c.* FROM claimed AS c ORDER BY c.place
+), noted AS (
+  INSERT INTO unstuck.claims AS k (source, job_id, queue, claim_id, worker_id, state, attempts, row_token, claimed_at, batch)
+  SELECT 'public.videos', c.id, 'videos', c.claim_id, $2::uuid, 'ACTIVE', 1, (SELECT pg_current_xact_id()::xid::text), clock_timestamp(), (SELECT m.batch FROM me AS m)
+    FROM ordered AS c
+  RETURNING k.ctid AS lies
+), listed AS (
+  INSERT INTO unstuck.claim_batches (source, worker_id, batch, job_ids)
+  SELECT 'public.videos', m.worker_id, m.batch, ARRAY(SELECT c.id FROM claimed AS c) FROM me AS m WHERE m.batch IS NOT NULL
+)
+SELECT c.id, c.claim_id, 1 AS attempt, 0 AS failures, c.payload,
+       CASE WHEN c.id = (SELECT o.id FROM ordered AS o LIMIT 1) THEN (SELECT m.batch FROM me AS m) END AS batch,
+       CASE WHEN $3::text IS NULL THEN NULL::text END AS mark, NULL::text AS run_order, c.lies AS row_place,
+       CASE WHEN c.id = (SELECT o.id FROM ordered AS o LIMIT 1) THEN ARRAY(SELECT n.lies FROM noted AS n) END AS claim_places
+  FROM ordered AS c;
 
 -- before_claim
 SELECT set_config('plan_cache_mode', 'auto', true);
@@ -142,16 +198,14 @@ WITH written AS (
   RETURNING 1
 ), stored AS (
   UPDATE unstuck.claims AS k
-     SET state = 'DONE', ended_at = clock_timestamp(), row_token = pg_current_xact_id()::xid::text, last_error = NULL, not_before = NULL
+     SET state = 'DONE', ended_at = clock_timestamp(), row_token = (SELECT pg_current_xact_id()::xid::text), last_error = NULL, not_before = NULL
    WHERE k.ctid = ANY ($6::tid[]) AND (SELECT count(*) FROM written) = cardinality($1::text[])
      AND (SELECT every(u.result::jsonb IS NOT NULL) FROM unnest($3::text[]) AS u(result))
      AND CASE WHEN k.source = 'public.videos' AND k.worker_id = $4::uuid AND k.state = 'ACTIVE'
-                AND (k.job_id, k.claim_id) IN (SELECT * FROM unnest($1::text[], $2::bigint[])) THEN true END
-  RETURNING k.job_id AS id
+                AND k.claim_id IN (SELECT unnest($2::bigint[])) THEN true END
+  RETURNING 1
 )
-SELECT unnest(a.ids) AS id
-  FROM (SELECT array_agg(s.id) AS ids, 1 / (count(*) = cardinality($1::text[]))::int AS every FROM stored AS s) AS a
- WHERE a.every = 1;
+SELECT 1 / (count(*) = cardinality($1::text[]))::int FROM stored;
 
 -- fail
 WITH r AS MATERIALIZED (
