@@ -234,7 +234,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 		bool less = (uint32_t)PQntuples(rows) < asked;
 
 		q->claim_errors = 0;
-		q->empty = less && c->whole;
+		q->empty = less && c->whole && !q->overtaken;
 		claim_set_mark(c, rows, less, now);
 		q->claim_at = q->empty && !q->woken ? now + usec_jitter(c->w->set->poll_interval, POLL_JITTER) : 0;
 		claim_take_rows(c, rows);
@@ -263,7 +263,7 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 	c->whole = q->mark == NULL || q->asked_at >= q->whole_at;
 	if (!c->whole)
 		params[2] = xstrdup(q->mark);
-	q->empty = false;
+	q->empty = q->overtaken = false;
 	w->asked += n;
 	if (q->sql[STMT_BEFORE_CLAIM] != NULL)
 		db_request_add(r, q->sql[STMT_BEFORE_CLAIM], 0, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "claim.h"
 #include "failpoint.h"
 #include "keep.h"
+#include "lanes.h"
 #include "log.h"
 #include "metrics.h"
 #include "on_success.h"
@@ -35,6 +36,7 @@ enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_COMPLETE_PLACED, WR
 struct write {			/* outcomes of one queue and one identity in one request */
 	struct worker *w;
 	struct queue *q;
+	struct db *db;		/* that it was sent on */
 	enum write_kind kind;
 	struct jobs jobs;
 	size_t len;
@@ -168,7 +170,10 @@ static struct write *store_gather(struct queue *q)
 
 static void store_forgotten(void *arg, const struct db_reply *reply)
 {
-	(void)arg, (void)reply;		/* what is left is swept */
+	struct queue *q = arg;
+
+	(void)reply;		/* what is left is swept */
+	q->writes--;
 }
 
 /* With the next write, or now when there will be none. */
@@ -178,9 +183,10 @@ static void store_forget(struct queue *q)
 
 	if (q->busy != 0 || !batch_is_due(q))
 		return;
-	r = db_request_new(store_forgotten, NULL);
+	r = db_request_new(store_forgotten, q);
 	batch_forget(q, r);
-	db_send(q->worker->db, r);
+	q->writes++;
+	db_send(lanes_for_write(q->worker, q, 0), r);
 }
 
 /*
@@ -694,7 +700,9 @@ static void write_answered(void *arg, const struct db_reply *reply)
 	struct write *b = arg;
 
 	if (FAILS_AT(store_reply))
-		reply = db_answer_vanished(b->w->db);
+		reply = db_answer_vanished(b->db);
+	if (b->db != b->w->db)
+		b->q->overtaken = true;
 	if (reply->outcome == DB_DONE)
 		write_done(b, reply);
 	else if (reply->outcome == DB_REFUSED && write_has_missed(b, reply))
@@ -722,9 +730,10 @@ static void write_send(struct write *b)
 			write_add_statement(b, r, STMT_LATE, WRITE_LATE);
 		batch_forget(b->q, r);
 	}
-	if (db_is_ready(b->w->db)) {
+	b->db = lanes_for_write(b->w, b->q, b->len);
+	if (b->db != NULL) {
 		FAILPOINT(before_store);
-		db_send(b->w->db, r);
+		db_send(b->db, r);
 		FAILPOINT(after_store);
 		return;
 	}
