@@ -277,6 +277,37 @@ START_TEST(an_answer_on_the_second_is_lost)
 }
 END_TEST
 
+/* ---- results overtake claims ---- */
+
+/*
+ * Row 0 is never claimed, and holds up the claim that looks at it. Job 1 fails beside such a claim, which saw it running: so
+ * that claim has found nothing, and yet there is something.
+ */
+START_TEST(a_drain_ends_behind_what_was_made_ready_beside_its_last_claim)
+{
+	struct testdb *db = must_have_db();
+	struct proc *p;
+
+	must_sql(db, "CREATE TABLE tasks (id bigint PRIMARY KEY, status text NOT NULL DEFAULT 'READY', updated_at timestamptz, sleep int DEFAULT 0, answer jsonb DEFAULT '{\"ok\": true}');"
+	             "INSERT INTO tasks (id) SELECT 0 UNION ALL SELECT generate_series(2, 5000);"
+	             "INSERT INTO tasks (id, sleep, answer) VALUES (1, 2000, '{\"ok\": false, \"error\": \"not now\", \"delay\": 0}');"
+	             "CREATE TABLE gate (); CREATE FUNCTION is_free(bigint) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN"
+	             " IF $1 = 0 AND EXISTS (SELECT FROM gate) THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN $1 <> 0; END$$");
+	settings(db, "[worker]\nconcurrency = 1\npoll_interval = 50ms\n[queue tasks]\nmode = serve\npipeline = 500\nbatch = 500\nmax_attempts = 2\nhandler = %s\n"
+	             "table = tasks\nready = READY\nwhere = is_free(id)\norder_by = id = 1, id\n", build_path("tests/handlers/obey"));
+	p = must_start(NULL, "unstuck-worker", "--drain");
+	must_become(db, "SELECT count(*) FROM tasks WHERE id > 1 AND status = 'COMPLETED'", "4999", 30000);
+	ck_assert_ptr_nonnull(strstr(proc_err(p), "event=db_second_open"));
+	must_shut(db);
+	must_become(db, AT_THE_GATE(FIRST), "1", 10000);
+	must_say(p, "event=job_retry");
+	must_equal(db, AT_THE_GATE(FIRST), "1");
+	must_let_through(db);
+	must_exit(p, 0, 20000);
+	must_equal(db, "SELECT status FROM tasks WHERE id = 1", "FAILED");	/* it had its second attempt */
+}
+END_TEST
+
 /* ---- a stop ---- */
 
 START_TEST(a_stop_waits_for_what_the_second_writes)
@@ -319,6 +350,8 @@ int main(void)
 	tcase_add_loop_test(tc, the_second_is_killed_in_the_middle_of_writes, 0, KINDS);
 	tcase_add_loop_test(tc, the_first_is_killed_while_the_second_writes, 0, KINDS);
 	tcase_add_loop_test(tc, an_answer_on_the_second_is_lost, 0, KINDS);
+	tc = story_case(s, "order");
+	tcase_add_test(tc, a_drain_ends_behind_what_was_made_ready_beside_its_last_claim);
 	tc = story_case(s, "stop");
 	tcase_add_loop_test(tc, a_stop_waits_for_what_the_second_writes, 0, 2);
 	return check_main(s);

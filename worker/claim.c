@@ -279,8 +279,8 @@ static uint32_t claim_room(struct worker *w, struct queue *q)
 	uint32_t n = handler_room(w, q);
 	uint64_t taken = w->count.started + w->asked;
 
-	if (q->write_errors != 0)
-		return 0;		/* the database takes no results just now: let no more pile up */
+	if (q->write_errors != 0 || store_is_behind(q))
+		return 0;		/* the database takes no results just now, or not as fast as claims: let no more pile up */
 	if (n > q->set->batch)
 		n = q->set->batch;
 	if (n > CLAIM_MAX)

@@ -75,6 +75,11 @@ size_t store_waiting(const struct worker *w)
 	return n;
 }
 
+bool store_is_behind(const struct queue *q)
+{
+	return q->writes != 0 && q->ended_len >= WRITE_MAX;
+}
+
 bool store_is_empty(const struct worker *w)
 {
 	for (size_t i = 0; i < w->queues_len; i++)
