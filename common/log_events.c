@@ -61,6 +61,9 @@ const struct event_row log_events[] = {
 
 	{ "db_lost", "info, warning", "the connection to the database is lost, and why; handlers run on" },
 	{ "db_back", "info", "it is there again" },
+	{ "db_second_open", "info", "there is load: results take a second connection" },
+	{ "db_second_closed", "info", "it is closed: the load is over, the first one is gone, or the settings allow one" },
+	{ "db_second_failed", "debug, warning", "it could not be had, or was lost: the first one takes all; told once, then at debug" },
 
 	{ "redis_connected", "debug", "the connection to Redis is there" },
 	{ "redis_lost", "debug, warning", "it is lost, and why; the worker goes on without, queues with a rate wait" },

@@ -78,6 +78,7 @@ struct settings {
 	usec_t poll_interval;
 	int wake;
 	int prepare;			/* enum prepare */
+	uint32_t connections;		/* for jobs and results, at most */
 	struct rate stderr_rate;	/* lines of handlers that are logged, a queue */
 	usec_t graceful_timeout, force_delay, heartbeat, worker_timeout, recover_every;
 	char *spool_dir, *pidfile;

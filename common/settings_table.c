@@ -91,6 +91,8 @@ const struct setting setting_rows[] = {
 	  .help = "what else wakes the worker: notify is LISTEN, redis the channel unstuck:wake" },
 	{ IN("worker", "prepare", SET_CHOICE, prepare), .fixed = true, .def = "auto", .choices = prepares,
 	  .help = "prepare statements; auto stops where a pooler makes it useless" },
+	{ IN("worker", "connections", SET_COUNT, connections), .def = "2", .min = 1, .max = 2,
+	  .help = "sessions of the database for jobs and results, at most; 2: under load results are written on one while the other claims" },
 	{ IN("worker", "graceful_timeout", SET_TIME, graceful_timeout), .def = "300s", .min = 0, .max = 7 * DAY,
 	  .help = "how long running jobs may finish after a stop signal" },
 	{ IN("worker", "force_delay", SET_TIME, force_delay), .def = "10s", .min = 0, .max = HOUR,

@@ -40,6 +40,10 @@ SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELE
 -- name: version
 SELECT max(version) FROM unstuck.schema_version;
 
+-- name: server
+-- Which server this is, and which start of it.
+SELECT pg_postmaster_start_time()::text;
+
 -- name: flush
 -- What this session committed without waiting is on the disk, and with the standbys that are waited for, when this is.
 SELECT pg_logical_emit_message(true, 'unstuck', '');

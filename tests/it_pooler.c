@@ -53,6 +53,25 @@ START_TEST(both_kinds_of_queue_work_behind_a_pooler)
 }
 END_TEST
 
+/* Two of the worker's connections share what the pooler has, and learn at once that preparing is useless. */
+START_TEST(under_load_both_connections_go_through_the_pooler)
+{
+	static const char *const prepare[] = { "auto", "no" };
+	struct testdb *db = must_have_db();
+	const char *url = must_have_pooler(db);
+	struct proc *p;
+
+	must_sql(db, "SELECT unstuck.enqueue('mail', jsonb_build_object('n', g)) FROM generate_series(1, 8000) g");
+	write_filef("unstuck.ini", "[unstuck]\ndatabase_url = %s\n[worker]\nprepare = %s\nconcurrency = 1\n"
+	            "[queue mail]\nmode = serve\npipeline = 500\nbatch = 500\nhandler = %s\n", url, prepare[_i], build_path("tests/handlers/obey"));
+	p = must_run(0, NULL, "unstuck-worker", "--drain");
+	ck_assert_ptr_nonnull(strstr(proc_err(p), "event=db_second_open"));
+	ck_assert_ptr_null(strstr(proc_err(p), "event=db_second_failed"));
+	must_equal(db, "SELECT count(*) FROM unstuck.jobs WHERE status = 'COMPLETED' AND attempts = 1 AND result = payload", "8000");
+	must_equal(db, "SELECT count(*) FROM unstuck.workers", "0");
+}
+END_TEST
+
 START_TEST(recover_does_without_what_it_prepared)
 {
 	struct testdb *db = must_have_db();
@@ -72,6 +91,7 @@ int main(void)
 	TCase *tc = story_case(s, "transaction mode");
 
 	tcase_add_loop_test(tc, both_kinds_of_queue_work_behind_a_pooler, 0, 2);
+	tcase_add_loop_test(tc, under_load_both_connections_go_through_the_pooler, 0, 2);
 	tcase_add_test(tc, recover_does_without_what_it_prepared);
 	return check_main(s);
 }

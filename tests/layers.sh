@@ -14,7 +14,7 @@ table='
 2 common/setting* common/cli* common/pg common/catalog common/redis_dial
 3 common/mapping* common/replay* common/adopt common/on_success
 4 worker/db* worker/redis_link worker/batch worker/child* worker/launch* worker/job worker/queue worker/jsonl worker/outcome worker/answer worker/checks* worker/pidfile worker/shutdown worker/daemon worker/manage worker/control_address worker/page worker/attend worker/cgroup
-5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals worker/redis.h worker/redis.c worker/rate* worker/live worker/http* worker/sse worker/metrics* worker/view* worker/state* worker/adoption worker/inherit
+5 worker/worker.h worker/control.h worker/control.c worker/announce worker/reload* worker/flood worker/notify worker/claim worker/line worker/keep worker/lanes worker/store* worker/presence worker/reconcile worker/handler worker/exec worker/serve worker/process worker/rescue worker/signals worker/redis.h worker/redis.c worker/rate* worker/live worker/http* worker/sse worker/metrics* worker/view* worker/state* worker/adoption worker/inherit
 6 worker/worker.c
 7 worker/main
 4 recover/options recover/target* recover/lock recover/stop recover/watch recover/on_stuck

@@ -308,7 +308,7 @@ static void claim_answered(void *arg, const struct db_reply *reply)
 		bool less = (uint32_t)PQntuples(rows) < asked;
 
 		q->claim_errors = 0;
-		q->empty = less && c->whole;
+		q->empty = less && c->whole && !q->overtaken;
 		claim_set_mark(c, rows, less, now);
 		q->claim_at = q->empty && !q->woken ? now + usec_jitter(c->w->set->poll_interval, POLL_JITTER) : 0;
 		if (c->fresh && PQntuples(rows) != 0)
@@ -353,7 +353,7 @@ static void claim_send(struct worker *w, struct queue *q, uint32_t n)
 	c->fresh = claim_may_bet(q, n);
 	if (!c->whole)
 		params[2] = xstrdup(q->mark);
-	q->empty = false;
+	q->empty = q->overtaken = false;
 	w->asked += n;
 	if (q->sql[STMT_BEFORE_CLAIM] != NULL)
 		db_request_add(r, q->sql[STMT_BEFORE_CLAIM], 0, NULL, NULL);
@@ -369,8 +369,8 @@ static uint32_t claim_room(struct worker *w, struct queue *q)
 	uint32_t n = handler_room(w, q);
 	uint64_t taken = w->count.started + w->asked;
 
-	if (q->write_errors != 0)
-		return 0;		/* the database takes no results just now: let no more pile up */
+	if (q->write_errors != 0 || store_is_behind(q))
+		return 0;		/* the database takes no results just now, or not as fast as claims: let no more pile up */
 	if (n > q->set->batch)
 		n = q->set->batch;
 	if (n > CLAIM_MAX)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "control_address.h"
+#include "lanes.h"
 #include "log.h"
 #include "redis.h"
 #include "reload.h"
@@ -122,11 +123,19 @@ static json_t *counters_json(const struct worker *w)
 		"late", (json_int_t)w->count.late, "recovered", (json_int_t)w->count.recovered);
 }
 
+static void add_connection(json_t *list, const char *name, const struct db *db)
+{
+	if (db != NULL)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "name", name, "state", db_state_name(db_state(db)),
+			"requests", (json_int_t)db_pending(db), "reconnects", (json_int_t)db_reconnects(db)));
+}
+
 static json_t *connections_json(const struct worker *w)
 {
-	json_t *list = json_pack("[{s:s, s:s, s:I, s:I}]", "name", "database", "state", db_state_name(db_state(w->db)),
-	                         "requests", (json_int_t)db_pending(w->db), "reconnects", (json_int_t)db_reconnects(w->db));
+	json_t *list = json_array();
 
+	add_connection(list, "database", w->db);
+	add_connection(list, "database, results", lanes_second(w));
 	if (redis_is_used(w))
 		json_array_append_new(list, redis_status(w));
 	return list;

@@ -643,8 +643,7 @@ void db_listen(struct db *db, const char *channel)
 	db->listen[i] = buf_give(&sql);
 }
 
-struct db *db_new(struct event_base *base, const char *url, const char *application, const char *listen,
-                  const struct db_events *events, void *arg)
+static struct db *db_make(struct event_base *base, const struct db_events *events, void *arg)
 {
 	struct db *db = xcalloc(1, sizeof *db);
 
@@ -660,12 +659,37 @@ struct db *db_new(struct event_base *base, const char *url, const char *applicat
 	db->turn = event_new(base, -1, 0, db_turn, db);
 	if (!db->turn)
 		abort();	/* no memory for an event: as xmalloc() does */
-	if (listen)
-		db_listen(db, listen);
-	conninfo_init(&db->conninfo, url, application, &db->conninfo_error);
+	return db;
+}
+
+static struct db *db_begin(struct db *db)
+{
 	db->state = DB_WAITING;
 	db_enter(db, DB_CONNECTING);
 	return db;
+}
+
+struct db *db_new(struct event_base *base, const char *url, const char *application, const char *listen,
+                  const struct db_events *events, void *arg)
+{
+	struct db *db = db_make(base, events, arg);
+
+	if (listen)
+		db_listen(db, listen);
+	conninfo_init(&db->conninfo, url, application, &db->conninfo_error);
+	return db_begin(db);
+}
+
+struct db *db_new_beside(const struct db *other, const char *application, const struct db_events *events, void *arg)
+{
+	struct db *db = db_make(other->base, events, arg);
+
+	assert(db_is_ready(other));
+	db_set_prepare(db, other->prepare, other->may_unprepare);
+	db_detour_beside(&db->conninfo, other->conn, application);
+	if (db->conninfo.len == 0)
+		error_set(&db->conninfo_error, ERR_SYS, "no memory to connect with");
+	return db_begin(db);
 }
 
 void db_close(struct db *db)

@@ -73,6 +73,11 @@ struct db_events {
 /* listen: a channel to LISTEN on after each connect, or NULL. url as in settings; events is copied. Starts connecting. */
 struct db *db_new(struct event_base *base, const char *url, const char *application, const char *listen,
                   const struct db_events *events, void *arg);
+/*
+ * Another connection to the very server that `other` is connected to (it is ready), which prepares statements as that
+ * one does by now. It listens to nothing.
+ */
+struct db *db_new_beside(const struct db *other, const char *application, const struct db_events *events, void *arg);
 /* Another channel, before the loop runs. */
 void db_listen(struct db *db, const char *channel);
 void db_close(struct db *db);		/* unanswered requests are answered DB_LOST here; lost() is not called */

@@ -58,6 +58,7 @@ struct queue {
 	uint32_t busy;			/* jobs claimed whose handler is not over */
 	uint32_t asked;			/* rows asked for by the claim under way; 0: none */
 	bool woken;			/* told of new jobs while a claim was under way */
+	bool overtaken;			/* results were stored beside it, on the second connection: it may not have seen what that made ready */
 	usec_t claim_at;		/* not before; 0: now */
 	unsigned claim_errors;		/* in a row; grows the pause */
 	bool empty;			/* the last claim found fewer than it asked for */

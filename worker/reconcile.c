@@ -1,11 +1,16 @@
 /*
  * reconcile.c - what the database says we hold against what we know.
  *
- * The question and all claims and results travel on one connection in order.
- * So when the answer is here, every claim sent before it is known to us, every
- * result sent before it is settled, and a job that began before the question
- * and is not in the answer is not ours any more. Held by us and unknown: the
- * reply of its claim was lost.
+ * The question and all claims travel on one connection in order; results may travel on another (lanes.h), so they
+ * overtake both. What holds when the answer is here:
+ *
+ * - Every claim sent before the question is known to us, and none that was sent behind it. So a job that is in hand was
+ *   claimed before the question. Its result has not been sent, on either connection: what is sent is JOB_ENDED, and that
+ *   is never in doubt. So when it is not in the answer, it is not ours any more, and classify says why.
+ * - A row of the answer that we do not know is one of two. The reply of its claim was lost: it is given back. Or its
+ *   result was settled on the other connection after the answer was read and before it came: its row is not PROCESSING
+ *   any more, or has a claim id that was given later. Then the release, which is fenced by both, changes nothing.
+ * - Nor can an answer of classify meet a later run of the same job: the reply of that claim comes behind it.
  */
 #include "reconcile.h"
 

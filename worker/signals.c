@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "claim.h"
+#include "lanes.h"
 #include "log.h"
 #include "redis.h"
 #include "reload.h"
@@ -71,10 +72,12 @@ static void on_usr1(struct worker *w)
 
 static void on_usr2(struct worker *w)
 {
+	const struct db *second = lanes_second(w);
 	const struct job *j;
 
 	log_event(LOG_INFO, "state", LS("worker", w->id), LS("database", db_state_name(db_state(w->db))),
 	          LN("requests", db_pending(w->db)), LN("reconnects", db_reconnects(w->db)),
+	          LS("second", second != NULL ? db_state_name(db_state(second)) : "none"),
 	          LS("redis", !redis_is_used(w) ? "none" : redis_is_ready(w) ? "ready" : "away"),
 	          LN("running", w->running), LN("results_waiting", store_waiting(w)), LN("started", w->count.started),
 	          LN("done", w->count.done), LN("failed", w->count.failed), LN("retried", w->count.retried),

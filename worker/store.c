@@ -16,6 +16,7 @@
 #include "claim.h"
 #include "failpoint.h"
 #include "keep.h"
+#include "lanes.h"
 #include "log.h"
 #include "metrics.h"
 #include "on_success.h"
@@ -35,6 +36,7 @@ enum write_kind { WRITE_COMPLETE, WRITE_COMPLETE_NULL, WRITE_COMPLETE_PLACED, WR
 struct write {			/* outcomes of one queue and one identity in one request */
 	struct worker *w;
 	struct queue *q;
+	struct db *db;		/* that it was sent on */
 	enum write_kind kind;
 	struct jobs jobs;
 	size_t len;
@@ -71,6 +73,11 @@ size_t store_waiting(const struct worker *w)
 	for (size_t i = 0; i < w->queues_len; i++)
 		n += w->queues[i]->ended_len + w->queues[i]->keeping;
 	return n;
+}
+
+bool store_is_behind(const struct queue *q)
+{
+	return q->writes != 0 && q->ended_len >= WRITE_MAX;
 }
 
 bool store_is_empty(const struct worker *w)
@@ -168,7 +175,10 @@ static struct write *store_gather(struct queue *q)
 
 static void store_forgotten(void *arg, const struct db_reply *reply)
 {
-	(void)arg, (void)reply;		/* what is left is swept */
+	struct queue *q = arg;
+
+	(void)reply;		/* what is left is swept */
+	q->writes--;
 }
 
 /* With the next write, or now when there will be none. */
@@ -178,9 +188,10 @@ static void store_forget(struct queue *q)
 
 	if (q->busy != 0 || !batch_is_due(q))
 		return;
-	r = db_request_new(store_forgotten, NULL);
+	r = db_request_new(store_forgotten, q);
 	batch_forget(q, r);
-	db_send(q->worker->db, r);
+	q->writes++;
+	db_send(lanes_for_write(q->worker, q, 0), r);
 }
 
 /*
@@ -693,7 +704,9 @@ static void write_answered(void *arg, const struct db_reply *reply)
 	struct write *b = arg;
 
 	if (FAILS_AT(store_reply))
-		reply = db_answer_vanished(b->w->db);
+		reply = db_answer_vanished(b->db);
+	if (b->db != b->w->db)
+		b->q->overtaken = true;
 	if (reply->outcome == DB_DONE)
 		write_done(b, reply);
 	else if (reply->outcome == DB_REFUSED && write_has_missed(b, reply))
@@ -721,9 +734,10 @@ static void write_send(struct write *b)
 			write_add_statement(b, r, STMT_LATE, WRITE_LATE);
 		batch_forget(b->q, r);
 	}
-	if (db_is_ready(b->w->db)) {
+	b->db = lanes_for_write(b->w, b->q, b->len);
+	if (b->db != NULL) {
 		FAILPOINT(before_store);
-		db_send(b->w->db, r);
+		db_send(b->db, r);
 		FAILPOINT(after_store);
 		return;
 	}

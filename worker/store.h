@@ -24,5 +24,6 @@ void store_sealed(struct worker *w, struct job *j);	/* keep.c held it back until
 usec_t store_advance(struct worker *w, usec_t now);
 bool store_is_empty(const struct worker *w);		/* nothing waits and no write is under way */
 size_t store_waiting(const struct worker *w);
+bool store_is_behind(const struct queue *q);		/* the next write is full already: claims would outrun the results */
 
 #endif

@@ -21,6 +21,7 @@
 #include "http.h"
 #include "inherit.h"
 #include "keep.h"
+#include "lanes.h"
 #include "live.h"
 #include "log.h"
 #include "metrics.h"
@@ -231,18 +232,19 @@ static void ask_database(struct worker *w)
 	announce_shutdown(w);
 }
 
+static void close_database(struct worker *w)
+{
+	lanes_first_gone(w);
+	db_close(w->db);
+}
+
 /* The last that goes over it is the report. */
 static enum part_state look_database(struct worker *w)
 {
 	if (!announce_is_idle(w) && !(announce_waits_for_redis(w) && clock_now() >= w->shutdown.part_at + REDIS_TIME))
 		return PART_WAITING;
-	db_close(w->db);
+	close_database(w);
 	return PART_COMPLETED;
-}
-
-static void force_database(struct worker *w)
-{
-	db_close(w->db);
 }
 
 static usec_t until_announced(const struct worker *w)
@@ -258,7 +260,7 @@ static const struct part leaving[] = {
 	{ "presence", ask_presence, look_presence, NULL,           until_presence },
 	{ "http",     ask_http,     look_http,     http_cut,       until_http },
 	{ "redis",    redis_leave,  look_redis,    redis_cut,      until_redis },
-	{ "database", ask_database, look_database, force_database, until_announced },
+	{ "database", ask_database, look_database, close_database, until_announced },
 };
 
 /* In its jobs in memory, or without our knowledge: a claim that nobody heard the end of, and no goodbye that found nothing. */
@@ -396,6 +398,7 @@ static void worker_advance(struct worker *w)
 	next = usec_min(next, keep_advance(w, now));
 	next = usec_min(next, inherit_advance(w, now));
 	next = usec_min(next, store_advance(w, now));
+	next = usec_min(next, lanes_advance(w, now));
 	next = usec_min(next, rescue_advance(w, now));
 	next = usec_min(next, redis_advance(w, now));
 	next = usec_min(next, adoption_advance(w, now));
@@ -453,6 +456,7 @@ static void on_db_lost(void *arg, const struct error *why, usec_t retry_in)
 	          LN("results_waiting", store_waiting(w)));
 	w->db_complained = true;
 	w->db_error = *why;
+	lanes_first_gone(w);
 	if (w->presence == LEAVING)
 		w->presence = PRESENT;
 	w->released = false;		/* after the reconnect the release is asked for again */
@@ -500,6 +504,7 @@ static int worker_open(struct worker *w, struct error *err)
 	presence_init(w);
 	w->begun_at = clock_now();
 	rescue_init(w, clock_now());
+	lanes_open(w);
 	w->db = db_new(w->base, w->set->database_url, "unstuck-worker",
 	               w->set->wake == WAKE_NOTIFY ? "unstuck" : NULL, &db_events, w);
 	if (w->set->wake != WAKE_POLL)
@@ -522,6 +527,7 @@ static void worker_close(struct worker *w)
 	notify_close(w);
 	children_free(w->children);
 	db_free(w->db);
+	lanes_close(w);
 	redis_close(w);
 	inherit_close(w);
 	keep_close(w);

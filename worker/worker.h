@@ -27,6 +27,7 @@ struct inherit;
 struct control;
 struct http;
 struct keep;
+struct lanes;
 struct metrics;
 struct notify;
 struct redis;
@@ -44,6 +45,7 @@ struct worker {
 	struct event *tick;		/* the next deadline */
 	struct event *turn;		/* something happened (two events: arming one would take the other back) */
 	struct db *db;
+	struct lanes *lanes;		/* lanes.c: a second connection under load */
 	struct children *children;
 	struct control *control;	/* control.c; NULL: nobody can ask */
 	struct http *http;		/* http.c; NULL: [http] listen is off */
