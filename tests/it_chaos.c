@@ -103,7 +103,7 @@ START_TEST(a_claim_is_not_heard_of)
 	must_become(c->db, "SELECT state FROM unstuck.workers", "quiet", 20000);
 	for (int i = 0; i < 3; i++)
 		chaos_add(c, _i, "ok", 0);
-	proxy_order(c->proxy, 0, PROXY_CATCH, story_text(_i < 2 ? "SELECT '%s', $2::uuid, m.batch" : "c.id, '%s', nextval(", chaos_queue(_i)));
+	proxy_order(c->proxy, 0, PROXY_CATCH, story_text(_i < 2 ? "SELECT '%s', $2::uuid, m.batch" : "c.id, '%s', c.claim_id", chaos_queue(_i)));
 	proc_signal(c->lanes[0].worker, SIGCONT);
 	wait_for(c, "SELECT count(*) > 0 FROM chaos.claims", 20000);
 	must_beat(c, &c->lanes[0], 3);
