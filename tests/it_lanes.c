@@ -308,6 +308,29 @@ START_TEST(a_drain_ends_behind_what_was_made_ready_beside_its_last_claim)
 }
 END_TEST
 
+/* ---- writes that are slower than claims ---- */
+
+/* One write waits, 500 results stand behind it: no more is claimed than was on its way then. */
+START_TEST(claims_wait_for_results_that_wait)
+{
+	struct testdb *db = must_have_load(RESULTS, 2000);
+	struct proc *p;
+	const char *beat;
+
+	load_settings(db, RESULTS, "");
+	p = must_start(NULL, "unstuck-worker");
+	must_use_second(db, RESULTS);
+	must_shut(db);
+	must_sql(db, kinds[RESULTS].add, 6000);
+	must_become(db, AT_THE_GATE(SECOND), "1", 20000);
+	beat = sql_value(db, "SELECT beat_at FROM unstuck.workers");
+	must_become(db, story_text("SELECT beat_at > '%s'::timestamptz + interval '1 s' FROM unstuck.workers", beat), "t", 20000);
+	must_equal(db, "SELECT count(*) BETWEEN 500 AND 3000 FROM unstuck.jobs WHERE status = 'PROCESSING'", "t");
+	must_let_through(db);
+	must_end_well(db, RESULTS, p);
+}
+END_TEST
+
 /* ---- a stop ---- */
 
 START_TEST(a_stop_waits_for_what_the_second_writes)
@@ -352,6 +375,8 @@ int main(void)
 	tcase_add_loop_test(tc, an_answer_on_the_second_is_lost, 0, KINDS);
 	tc = story_case(s, "order");
 	tcase_add_test(tc, a_drain_ends_behind_what_was_made_ready_beside_its_last_claim);
+	tc = story_case(s, "slow");
+	tcase_add_test(tc, claims_wait_for_results_that_wait);
 	tc = story_case(s, "stop");
 	tcase_add_loop_test(tc, a_stop_waits_for_what_the_second_writes, 0, 2);
 	return check_main(s);
